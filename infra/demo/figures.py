@@ -1,0 +1,107 @@
+"""Recomputes every figure of the demo from the ledger alone, as an auditor reads it."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.demo.actors import Actor
+
+RUNG_KINDS = ("REMINDER", "SUPERVISION_NOTICE", "TALK", "CIRCULAR", "INQUIRY")
+
+
+@dataclass(slots=True)
+class Account:
+    """What the ledger tells, kept while it is read entry by entry."""
+
+    entries: int = 0
+    units: set[str] = field(default_factory=set)
+    sites: set[str] = field(default_factory=set)
+    acknowledged: set[str] = field(default_factory=set)
+    dispositions: Counter[str] = field(default_factory=Counter)
+    orders: Counter[str] = field(default_factory=Counter)
+    written_off: set[str] = field(default_factory=set)
+    reopened: set[str] = field(default_factory=set)
+    tasks_generated: int = 0
+    overdue_tasks: set[str] = field(default_factory=set)
+    rungs: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    rung_kinds: Counter[str] = field(default_factory=Counter)
+    decided: set[str] = field(default_factory=set)
+    exempted: set[str] = field(default_factory=set)
+    refusals: Counter[str] = field(default_factory=Counter)
+
+    def read(self, kind: str, actor: str, objects: list[str], payload: Mapping[str, Any]) -> None:
+        """Take one entry into account."""
+        self.entries += 1
+        subject = objects[0] if objects else ""
+        match kind:
+            case "inspection.visit.recorded":
+                target = payload["target"]
+                if payload["tour"]:
+                    self.units.add(target)
+                else:
+                    self.sites.add(target)
+            case "duty.list.acknowledged":
+                self.acknowledged.add(actor)
+            case "hazard.hazard.reported":
+                self.dispositions[payload["disposition"]] += 1
+                if payload["state"] == "CLOSED":
+                    self.written_off.add(subject)
+            case "hazard.hazard.written_off":
+                self.written_off.add(subject)
+            case "hazard.hazard.reopened":
+                self.written_off.discard(subject)
+                self.reopened.add(subject)
+            case "hazard.site.suspended" | "hazard.site.closed_down":
+                self.orders[kind] += 1
+            case "plan.list.generated":
+                self.tasks_generated += payload["tasks"]
+            case "plan.task.overdue":
+                self.overdue_tasks.add(subject)
+            case "accountability.measure.taken":
+                if payload.get("rung"):
+                    self.rungs[(payload["supervision_case"], payload["cycle"], payload["rung"])] += 1
+                    self.rung_kinds[payload["kind"]] += 1
+            case "accountability.accountability_case.decided":
+                self.decided.add(subject)
+            case "accountability.accountability_case.exempted":
+                self.exempted.add(subject)
+            case "access.call.refused":
+                self.refusals[payload["reason"]] += 1
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures by their names in ``build/demo.json``."""
+        return {
+            "units_covered": len(self.units),
+            "leaders_acknowledged": len(self.acknowledged),
+            "sites_visited": len(self.sites),
+            "hazards_on_the_spot": self.dispositions["ON_THE_SPOT"],
+            "hazards_time_limited": self.dispositions["TIME_LIMITED"],
+            "sites_suspended": self.orders["hazard.site.suspended"],
+            "sites_closed_down": self.orders["hazard.site.closed_down"],
+            "hazards_written_off": len(self.written_off),
+            "hazards_reopened": len(self.reopened & self.written_off),
+            "tasks_generated": self.tasks_generated,
+            "tasks_overdue": len(self.overdue_tasks),
+            "rungs_fired": sum(self.rungs.values()),
+            "rung_kinds": sum(self.rung_kinds[kind] > 0 for kind in RUNG_KINDS),
+            "rung_duplicates": sum(count - 1 for count in self.rungs.values()),
+            "cases_decided": len(self.decided),
+            "cases_exempted": len(self.exempted),
+            "refusals": sum(self.refusals.values()),
+        }
+
+
+async def entries(auditor: Actor) -> AsyncIterator[Any]:
+    """Yield every ledger entry within the auditor's reach."""
+    async for entry in auditor.pages("audit.ListLedgerEntries", "ledger_entries"):
+        yield entry
+
+
+async def from_ledger(auditor: Actor) -> dict[str, Any]:
+    """Read the whole ledger and return the figures."""
+    account = Account()
+    async for entry in entries(auditor):
+        account.read(entry.type, entry.actor, list(entry.objects), json.loads(entry.payload_json or "{}"))
+    return account.figures()

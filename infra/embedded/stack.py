@@ -1,0 +1,363 @@
+"""The whole product on one machine: servers, keys, services and worker around one data directory."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+import orjson
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.process import (
+    Child,
+    DirectoryLock,
+    StackError,
+    free_port,
+    prepare_data_dir,
+    require_free_port,
+    run_to_end,
+    while_alive,
+    write_private,
+)
+from infra.embedded.temporal import EmbeddedTemporal
+from services.kit.settings import Settings, SettingsError, settings
+
+__all__ = ["Stack", "StackConfig", "StackError", "free_port", "running_environment"]
+
+MIGRATE_SECONDS = 300.0
+SERVING_SECONDS = 120.0
+WORKER_STOP_SECONDS = 45.0
+"""More than the thirty seconds a worker gives its activities."""
+SERVICES_STOP_MARGIN_SECONDS = 10.0
+"""On top of the services' own grace for calls in flight."""
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """What to start and where; ``services`` None means all, an empty tuple none (and no migration)."""
+
+    data_dir: Path
+    grpc_port: int = 7400
+    temporal_port: int = 7233
+    ui_port: int | None = 8233
+    virtual_time: bool = False
+    services: tuple[str, ...] | None = None
+    worker: bool = True
+
+
+@dataclass
+class _Running:
+    """What has been started so far, in order, so that it can be taken down in reverse."""
+
+    children: dict[str, Child] = field(default_factory=dict)
+    postgres: EmbeddedPostgres | None = None
+    temporal: EmbeddedTemporal | None = None
+
+    def all_children(self) -> dict[str, Child]:
+        servers: dict[str, Child] = {}
+        if self.postgres is not None:
+            servers["postgres"] = self.postgres.child
+        if self.temporal is not None:
+            servers["temporal"] = self.temporal.child
+        return servers | self.children
+
+
+class Stack:
+    """Starts, watches and stops everything. Every failure is a StackError of one clear line.
+
+    With DUTYLOOP_DATABASE_URL or DUTYLOOP_TEMPORAL_ADDRESS set, that server is yours and not started.
+    """
+
+    def __init__(self, config: StackConfig) -> None:
+        self._config = config
+        self._data_dir = config.data_dir
+        self._lock: DirectoryLock | None = None
+        self._running = _Running()
+        self._stop_asked = asyncio.Event()
+        self._environment: dict[str, str] = {}
+        self._services_stop_seconds = SERVICES_STOP_MARGIN_SECONDS
+
+    @property
+    def data_dir(self) -> Path:
+        return self._data_dir
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The DUTYLOOP_* variables of the running stack."""
+        return dict(self._environment)
+
+    @property
+    def grpc_address(self) -> str:
+        return f"127.0.0.1:{self._config.grpc_port}"
+
+    @property
+    def temporal_ui_url(self) -> str | None:
+        return self._running.temporal.ui_url if self._running.temporal else None
+
+    async def start(self) -> None:
+        """Start everything and return when the services answer SERVING; on failure leave nothing."""
+        try:
+            await self._start()
+        except SettingsError as error:
+            await self.stop()
+            raise StackError(str(error)) from None
+        except OSError as error:
+            await self.stop()
+            raise StackError(f"the stack cannot start in {self._data_dir}: {error}") from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config = self._config
+        given = settings()
+        own_database = given.database_url is None
+        own_temporal = "temporal_address" not in given.model_fields_set
+        if config.virtual_time and not own_database:
+            raise StackError("--virtual-time is refused with an external database (DUTYLOOP_DATABASE_URL is set)")
+        if not own_database and given.database_secrets_file is None:
+            raise StackError("DUTYLOOP_DATABASE_URL needs DUTYLOOP_DATABASE_SECRETS_FILE, which is not set")
+        self._services_stop_seconds = given.shutdown_grace_seconds + SERVICES_STOP_MARGIN_SECONDS
+
+        self._data_dir = prepare_data_dir(config.data_dir)
+        lock = DirectoryLock(self._data_dir / "lock")
+        lock.acquire(f"data directory {self._data_dir}")
+        self._lock = lock
+        require_free_port(config.grpc_port, "gRPC services")
+        if own_temporal:
+            require_free_port(config.temporal_port, "Temporal")
+            if config.ui_port is not None:
+                require_free_port(config.ui_port, "Temporal web UI")
+        key_files = _make_keys(self._data_dir)
+
+        await self._start_servers(own_database, own_temporal)
+        self._environment = self._make_environment(given) | key_files
+        write_private(self._data_dir / "env.json", orjson.dumps(self._environment, option=orjson.OPT_INDENT_2))
+
+        if config.services != ():
+            await self._migrate()
+            chosen = ("--all",) if config.services is None else config.services
+            serve = await self._start_child("services", "serve", *chosen)
+            await while_alive(
+                self._running.all_children().values(),
+                _answers_serving(self.grpc_address),
+                timeout=SERVING_SECONDS,
+                purpose=f"waiting for the services on {self.grpc_address} (log: {serve.log_file})",
+            )
+        if config.worker:
+            await self._start_child("worker", "worker")
+        self._write_status()
+
+    async def wait(self) -> None:
+        """Return when a stop is asked for; raise StackError when a child ends by itself."""
+        stop_asked = asyncio.create_task(self._stop_asked.wait())
+        watchers = [asyncio.create_task(child.watch()) for child in self._running.all_children().values()]
+        try:
+            done, _ = await asyncio.wait([stop_asked, *watchers], return_when=asyncio.FIRST_COMPLETED)
+            if stop_asked in done:
+                return
+            for watcher in done:
+                watcher.result()
+        finally:
+            for pending in (stop_asked, *watchers):
+                pending.cancel()
+            await asyncio.gather(stop_asked, *watchers, return_exceptions=True)
+
+    def ask_to_stop(self) -> None:
+        """Let ``wait`` return; made for signal handlers of the event loop."""
+        self._stop_asked.set()
+
+    async def stop(self) -> None:
+        """Stop everything in reverse order and leave no process; may be called twice."""
+        running = self._running
+        try:
+            if "worker" in running.children:
+                await running.children["worker"].stop(WORKER_STOP_SECONDS)
+            if "services" in running.children:
+                await running.children["services"].stop(self._services_stop_seconds)
+        finally:
+            servers = [server.stop() for server in (running.temporal, running.postgres) if server is not None]
+            results = await asyncio.gather(*servers, return_exceptions=True)
+            self._running = _Running()
+            if self._lock is not None:
+                for name in ("status.json", "env.json"):
+                    (self._data_dir / name).unlink(missing_ok=True)
+                self._lock.release()
+                self._lock = None
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _start_servers(self, own_database: bool, own_temporal: bool) -> None:
+        config = self._config
+        postgres = EmbeddedPostgres(self._data_dir) if own_database else None
+        temporal = (
+            EmbeddedTemporal(self._data_dir, config.temporal_port, config.ui_port, config.virtual_time)
+            if own_temporal
+            else None
+        )
+        self._running.postgres, self._running.temporal = postgres, temporal
+        starting = [server.start() for server in (postgres, temporal) if server is not None]
+        # Both to their end, even if one fails: a half-started server could not be stopped in order.
+        results = await asyncio.gather(*starting, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _make_environment(self, given: Settings) -> dict[str, str]:
+        postgres, temporal = self._running.postgres, self._running.temporal
+        if postgres is not None:
+            database_url, secrets_file = postgres.url, postgres.secrets_file
+        else:
+            assert given.database_url is not None and given.database_secrets_file is not None  # noqa: S101
+            database_url = given.database_url.get_secret_value()
+            secrets_file = given.database_secrets_file.resolve()
+        return {
+            "DUTYLOOP_DATABASE_URL": database_url,
+            "DUTYLOOP_DATABASE_SECRETS_FILE": str(secrets_file),
+            "DUTYLOOP_TEMPORAL_ADDRESS": temporal.address if temporal else given.temporal_address,
+            "DUTYLOOP_TEMPORAL_NAMESPACE": temporal.namespace if temporal else given.temporal_namespace,
+            "DUTYLOOP_LISTEN_ADDRESS": self.grpc_address,
+            "DUTYLOOP_API_ADDRESS": self.grpc_address,
+            "DUTYLOOP_VIRTUAL_TIME": "1" if self._config.virtual_time else "0",
+        }
+
+    def _child_environment(self) -> dict[str, str]:
+        # Children run in the data directory, which must not become a place to import from.
+        return {**os.environ, **self._environment, "PYTHONSAFEPATH": "1"}
+
+    async def _migrate(self) -> None:
+        await run_to_end(
+            "migrate",
+            [sys.executable, "-m", "services.cli.main", "migrate"],
+            log_file=self._data_dir / "logs" / "migrate.log",
+            env=self._child_environment(),
+            cwd=self._data_dir,
+            timeout=MIGRATE_SECONDS,
+        )
+
+    async def _start_child(self, name: str, *arguments: str) -> Child:
+        child = await Child.start(
+            name,
+            [sys.executable, "-m", "services.cli.main", *arguments],
+            log_file=self._data_dir / "logs" / f"{name}.log",
+            env=self._child_environment(),
+            cwd=self._data_dir,
+        )
+        self._running.children[name] = child
+        return child
+
+    def _write_status(self) -> None:
+        status = {
+            "pid": os.getpid(),
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "grpc_address": self.grpc_address,
+            "temporal_address": self._environment["DUTYLOOP_TEMPORAL_ADDRESS"],
+            "temporal_ui_url": self.temporal_ui_url,
+            "external_database": self._running.postgres is None,
+            "external_temporal": self._running.temporal is None,
+            "virtual_time": self._config.virtual_time,
+            "pids": {name: child.pid for name, child in self._running.all_children().items()},
+        }
+        write_private(self._data_dir / "status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))
+
+
+def running_environment(data_dir: Path) -> dict[str, str]:
+    """The DUTYLOOP_* variables of the stack that runs on ``data_dir``; StackError if none does."""
+    try:
+        if DirectoryLock.is_held(data_dir / "lock"):
+            environment: dict[str, str] = orjson.loads((data_dir / "env.json").read_bytes())
+            return environment
+    except FileNotFoundError:
+        pass
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise StackError(f"the stack in {data_dir} cannot be reached: {error}") from None
+    raise StackError(f"no stack is running in {data_dir}")
+
+
+async def _answers_serving(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        while True:
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                answer = await health.Check(health_pb2.HealthCheckRequest(service=""), timeout=5, wait_for_ready=True)
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            await asyncio.sleep(0.05)
+
+
+def _make_keys(data_dir: Path) -> dict[str, str]:
+    """Make whatever key file is missing; return the settings that point to them."""
+    service = _make_once(data_dir / "service.key", _new_private_key)
+    issuer = _make_once(data_dir / "issuer.key", _new_private_key)
+    checkpoint = _make_once(data_dir / "checkpoint.key", _new_private_key)
+    codec = _make_once(data_dir / "codec_keys.json", _new_codec_keys)
+    trusted = data_dir / "trusted_keys.json"
+    _trust(trusted, [_public_jwk(service, "service"), _public_jwk(issuer, "person")])
+    return {
+        "DUTYLOOP_SERVICE_KEY_FILE": str(service),
+        "DUTYLOOP_ISSUER_KEY_FILE": str(issuer),
+        "DUTYLOOP_CHECKPOINT_KEY_FILE": str(checkpoint),
+        "DUTYLOOP_CHECKPOINT_FILE": str(data_dir / "checkpoints.txt"),
+        "DUTYLOOP_CODEC_KEYS_FILE": str(codec),
+        "DUTYLOOP_TRUSTED_KEYS_FILE": str(trusted),
+    }
+
+
+def _make_once(path: Path, make: Callable[[], bytes]) -> Path:
+    if not path.exists():
+        write_private(path, make())
+    return path
+
+
+def _new_private_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _new_codec_keys() -> bytes:
+    key_id = secrets.token_hex(4)
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    return orjson.dumps({"current": key_id, "keys": {key_id: key}}, option=orjson.OPT_INDENT_2)
+
+
+def _public_jwk(private_key_file: Path, use: str) -> dict[str, str]:
+    try:
+        key = serialization.load_pem_private_key(private_key_file.read_bytes(), password=None)
+    except ValueError:
+        raise StackError(f"{private_key_file} is not a private key in PEM") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise StackError(f"{private_key_file} is not an Ed25519 key")
+    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
+    # RFC 7638: exactly the required members in lexicographic order, without spaces.
+    thumbprint = _base64url(hashlib.sha256(orjson.dumps(members)).digest())
+    return members | {"kid": thumbprint, "use": "sig", "alg": "EdDSA", "dutyloop_use": use}
+
+
+def _trust(path: Path, keys: list[dict[str, str]]) -> None:
+    """Add our keys to the JWKS and keep what an operator has added, another issuer's for instance."""
+    try:
+        kept: list[dict[str, Any]] = orjson.loads(path.read_bytes())["keys"] if path.exists() else []
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise StackError(f"{path} is not a JSON Web Key Set") from None
+    missing = [key for key in keys if key not in kept]
+    if missing:
+        write_private(path, orjson.dumps({"keys": [*kept, *missing]}, option=orjson.OPT_INDENT_2))
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

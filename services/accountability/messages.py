@@ -1,0 +1,237 @@
+"""Rows of policies, cases and measures as protobuf messages, and enum words as they are stored."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.kit.v1 import kit_pb2
+from services.accountability import rules
+from services.kit.names import name_of
+from workflows.payloads import Term
+from workflows.payloads.supervision import Policy, Rung
+
+
+def kind_word(kind: accountability_pb2.MeasureKind.ValueType) -> str:
+    """Return the stored word of a kind of measure, '' when unspecified."""
+    return accountability_pb2.MeasureKind.Name(kind).removeprefix("MEASURE_KIND_") if kind else ""
+
+
+def target_word(target: accountability_pb2.RungTarget.ValueType) -> str:
+    """Return the stored word of a rung's target."""
+    return accountability_pb2.RungTarget.Name(target).removeprefix("RUNG_TARGET_")
+
+
+def source_word(source: accountability_pb2.CaseSource.ValueType) -> str:
+    """Return the stored word of a case's source, '' when unspecified."""
+    return accountability_pb2.CaseSource.Name(source).removeprefix("CASE_SOURCE_") if source else ""
+
+
+def supervision_state_word(state: accountability_pb2.SupervisionCaseState.ValueType) -> str:
+    """Return the stored word of a supervision case's state, '' when unspecified."""
+    name = accountability_pb2.SupervisionCaseState.Name(state)
+    return name.removeprefix("SUPERVISION_CASE_STATE_") if state else ""
+
+
+def accountability_state_word(state: accountability_pb2.AccountabilityCaseState.ValueType) -> str:
+    """Return the stored word of an accountability case's state, '' when unspecified."""
+    name = accountability_pb2.AccountabilityCaseState.Name(state)
+    return name.removeprefix("ACCOUNTABILITY_CASE_STATE_") if state else ""
+
+
+def decision_word(decision: accountability_pb2.Decision.ValueType) -> str:
+    """Return the stored word of a decision."""
+    return accountability_pb2.Decision.Name(decision).removeprefix("DECISION_")
+
+
+def light_word(light: kit_pb2.Light.ValueType) -> str:
+    """Return the word of a light, '' when unspecified."""
+    return kit_pb2.Light.Name(light).removeprefix("LIGHT_") if light else ""
+
+
+def term_of(term: kit_pb2.Term) -> Term:
+    """Return a term as workflows know it."""
+    return Term(term.amount, kit_pb2.TermUnit.Name(term.unit).removeprefix("TERM_UNIT_"))
+
+
+def rung_columns(rungs: Sequence[Rung]) -> list[dict[str, Any]]:
+    """Return rungs as they are stored, and as the ledger keeps them."""
+    return [
+        {
+            "kind": rung.kind,
+            "target": rung.target,
+            "wait": {"amount": rung.wait.amount, "unit": rung.wait.unit} if rung.wait else None,
+            "label": rung.label,
+        }
+        for rung in rungs
+    ]
+
+
+def rungs_of(policy: accountability_pb2.EscalationPolicy) -> tuple[Rung, ...]:
+    """Return the rungs of a policy as workflows know them."""
+    return tuple(
+        Rung(
+            kind_word(rung.kind),
+            target_word(rung.target),
+            term_of(rung.wait) if rung.HasField("wait") else None,
+            rung.label,
+        )
+        for rung in policy.rungs
+    )
+
+
+def pinned_policy(row: asyncpg.Record) -> Policy:
+    """Return a policy's row as the case pins it."""
+    return Policy(name_of("escalationPolicies", row["id"]), row["version"], tuple(map(_stored_rung, row["rungs"])))
+
+
+def _stored_rung(stored: Mapping[str, Any]) -> Rung:
+    wait = stored["wait"]
+    return Rung(stored["kind"], stored["target"], Term(wait["amount"], wait["unit"]) if wait else None, stored["label"])
+
+
+def policy_message(
+    row: asyncpg.Record, into: accountability_pb2.EscalationPolicy | None = None
+) -> accountability_pb2.EscalationPolicy:
+    """Fill a message from a row of ``escalation_policy``."""
+    message = accountability_pb2.EscalationPolicy() if into is None else into
+    message.name = name_of("escalationPolicies", row["id"])
+    message.code = row["code"]
+    message.version = row["version"]
+    message.display_name = row["display_name"]
+    message.region = name_of("regions", row["region_code"])
+    for rung in pinned_policy(row).rungs:
+        added = message.rungs.add(
+            kind=accountability_pb2.MeasureKind.Value("MEASURE_KIND_" + rung.kind),
+            target=accountability_pb2.RungTarget.Value("RUNG_TARGET_" + rung.target),
+            label=rung.label,
+        )
+        if rung.wait is not None:
+            added.wait.amount = rung.wait.amount
+            added.wait.unit = kit_pb2.TermUnit.Value("TERM_UNIT_" + rung.wait.unit)
+    message.source = row["source"]
+    message.statutory = row["statutory"]
+    message.creator = row["creator"]
+    message.create_time.FromDatetime(row["create_time"])
+    return message
+
+
+def supervision_message(
+    row: asyncpg.Record, now: datetime, into: accountability_pb2.SupervisionCase | None = None
+) -> accountability_pb2.SupervisionCase:
+    """Fill a message from a row of ``supervision_case``; the light is derived for ``now``."""
+    message = accountability_pb2.SupervisionCase() if into is None else into
+    message.name = name_of("supervisionCases", row["id"])
+    message.etag = str(row["revision"])
+    message.display_name = row["display_name"]
+    message.source = accountability_pb2.CaseSource.Value("CASE_SOURCE_" + row["source"])
+    message.matter = row["matter"]
+    message.unit = row["unit"]
+    message.post = row["post"]
+    message.person = row["person"]
+    message.escalation_policy = name_of("escalationPolicies", row["policy_id"])
+    message.policy_version = row["policy_version"]
+    if row["term_amount"] is not None:
+        message.term.amount = row["term_amount"]
+        message.term.unit = kit_pb2.TermUnit.Value("TERM_UNIT_" + row["term_unit"])
+    message.task = row["task"]
+    message.hazard = row["hazard"]
+    message.tour = row["tour"]
+    message.region = name_of("regions", row["region_code"])
+    message.state = accountability_pb2.SupervisionCaseState.Value("SUPERVISION_CASE_STATE_" + row["state"])
+    _set_time(message.open_time, row["open_time"])
+    _set_time(message.due_time, row["due_time"])
+    if row["next_rung_time"] is not None:
+        _set_time(message.next_rung_time, row["next_rung_time"])
+    message.fired_rung_count = row["fired_rung_count"]
+    message.cycle = row["cycle"]
+    message.opener = row["opener"]
+    message.progress = row["progress"]
+    message.evidence.extend(row["evidence"])
+    message.reporter = row["reporter"]
+    message.conclusion = row["conclusion"]
+    message.concluder = row["concluder"]
+    if row["conclude_time"] is not None:
+        _set_time(message.conclude_time, row["conclude_time"])
+    message.accountability_case = row["accountability_case"]
+    message.light = rules.light(row["due_time"], row["state"] == "CONCLUDED", now)
+    return message
+
+
+def accountability_message(
+    row: asyncpg.Record, now: datetime, into: accountability_pb2.AccountabilityCase | None = None
+) -> accountability_pb2.AccountabilityCase:
+    """Fill a message from a row of ``accountability_case``; while only the appeal window runs no light burns."""
+    message = accountability_pb2.AccountabilityCase() if into is None else into
+    message.name = name_of("accountabilityCases", row["id"])
+    message.etag = str(row["revision"])
+    message.subject = row["subject"]
+    message.unit = row["unit"]
+    message.post = row["post"]
+    message.matter = row["matter"]
+    message.measure = row["measure"]
+    message.hazard = row["hazard"]
+    message.task = row["task"]
+    message.supervision_case = row["supervision_case"]
+    message.region = name_of("regions", row["region_code"])
+    message.state = accountability_pb2.AccountabilityCaseState.Value("ACCOUNTABILITY_CASE_STATE_" + row["state"])
+    message.opener = row["opener"]
+    message.facts = row["facts"]
+    message.evidence.extend(row["evidence"])
+    message.handler = row["handler"]
+    message.decider = row["decider"]
+    message.decision = accountability_pb2.Decision.Value("DECISION_" + row["decision"])
+    message.instrument_number = row["instrument_number"]
+    message.influence_months = row["influence_months"]
+    message.grounds = row["grounds"]
+    message.appeal_basis = row["appeal_basis"]
+    for field in ("open_time", "due_time", "decide_time", "influence_end_time", "appeal_due_time", "close_time"):
+        if row[field] is not None:
+            _set_time(getattr(message, field), row[field])
+    if row["exemption"] is not None:
+        message.exemption.grounds = row["exemption"]["grounds"]
+        for duty in row["exemption"]["duties"]:
+            message.exemption.duties.add(duty_item=duty["duty_item"], ledger_entries=duty["ledger_entries"])
+    if row["appeal_time"] is not None:
+        message.appeal.reason = row["appeal_reason"]
+        _set_time(message.appeal.file_time, row["appeal_time"])
+    undecided = row["state"] in ("OPENED", "FACTS_SUBMITTED")
+    message.light = rules.light(row["due_time"], not undecided, now)
+    return message
+
+
+def exemption_columns(exemption: accountability_pb2.Exemption) -> dict[str, Any]:
+    """Return the exemption as it is stored, sent to the case and kept in the ledger."""
+    return {
+        "duties": [
+            {"duty_item": duty.duty_item, "ledger_entries": list(duty.ledger_entries)} for duty in exemption.duties
+        ],
+        "grounds": exemption.grounds,
+    }
+
+
+def measure_message(row: asyncpg.Record, into: accountability_pb2.Measure | None = None) -> accountability_pb2.Measure:
+    """Fill a message from a row of ``measure``."""
+    message = accountability_pb2.Measure() if into is None else into
+    message.name = name_of("measures", row["id"])
+    message.supervision_case = name_of("supervisionCases", row["supervision_case_id"])
+    message.accountability_case = name_of("accountabilityCases", row["accountability_case_id"])
+    message.kind = accountability_pb2.MeasureKind.Value("MEASURE_KIND_" + row["kind"])
+    message.decision = accountability_pb2.Decision.Value("DECISION_" + row["decision"])
+    message.rung = row["rung"]
+    message.cycle = row["cycle"]
+    message.label = row["label"]
+    message.target = accountability_pb2.RungTarget.Value("RUNG_TARGET_" + row["target"])
+    message.target_unit = row["target_unit"]
+    message.target_post = row["target_post"]
+    message.target_person = row["target_person"]
+    message.escalation_policy = name_of("escalationPolicies", row["policy_id"])
+    _set_time(message.measure_time, row["measure_time"])
+    message.region = name_of("regions", row["region_code"])
+    return message
+
+
+def _set_time(stamp: Any, time: datetime) -> None:
+    stamp.FromDatetime(time)

@@ -1,0 +1,361 @@
+"""The accountability service: ladders, and the doors to supervision and accountability cases."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import asyncpg
+
+from dutyloop.accountability.v1 import accountability_pb2
+from services.accountability import messages, rules
+from services.accountability.accountability_store import AccountabilityStore
+from services.accountability.references import References
+from services.accountability.store import Opening, Place, SupervisionStore
+from services.kit.call import Call
+from services.kit.db import UNREACHABLE, Database, Outer
+from services.kit.errors import NotFound, Overloaded, StaleEtag, UnfitReference, invalid
+from services.kit.logs import logger
+from services.kit.names import id_of
+from services.kit.paging import page_of
+from services.kit.serve import House
+from workflows.payloads import accountability, supervision
+
+PRESET_PAUSE_SECONDS = 5.0
+
+
+class AccountabilityService:
+    """Serves dutyloop.accountability.v1.AccountabilityService."""
+
+    descriptor = accountability_pb2.DESCRIPTOR.services_by_name["AccountabilityService"]
+
+    def __init__(self, database: Database, house: House) -> None:
+        self.database = database
+        self._references = References(house.clients)
+        self._supervision = SupervisionStore(database)
+        self._accountability = AccountabilityStore(database)
+        self._cases = house.cases(database)
+
+    def background(self) -> Sequence[Callable[[], Any]]:
+        """Install the presets once; keep delivering what cases must be told."""
+        return (self._install_presets, self._cases.run_relay)
+
+    async def CreateEscalationPolicy(
+        self, request: accountability_pb2.CreateEscalationPolicyRequest, call: Call
+    ) -> accountability_pb2.EscalationPolicy:
+        """Create a policy or its next version."""
+        policy = request.escalation_policy
+        rules.check_policy(policy)
+        region_code = id_of(policy.region, "regions", "escalation_policy.region")
+        call.scope.require(policy.region, region_code)
+        await self._references.require_region(policy.region, "escalation_policy.region")
+        return await self._supervision.create_policy(call, policy)
+
+    async def GetEscalationPolicy(
+        self, request: accountability_pb2.GetEscalationPolicyRequest, call: Call
+    ) -> accountability_pb2.EscalationPolicy:
+        """Read one version of a policy: one of the caller's scope, or one that serves it from above."""
+        row = await self._supervision.policy(request.name)
+        if not any(rules.serves(row["region_code"], own) for own in await self._own_regions(call)):
+            call.scope.require(request.name, row["region_code"])
+        return messages.policy_message(row)
+
+    async def ListEscalationPolicies(
+        self, request: accountability_pb2.ListEscalationPoliciesRequest, call: Call
+    ) -> accountability_pb2.ListEscalationPoliciesResponse:
+        """List policies of the caller's scope and those that serve it from above."""
+        page = page_of(request)
+        rows = await self._supervision.list_policies(await self._own_regions(call), call.scope, request, page)
+        response = accountability_pb2.ListEscalationPoliciesResponse()
+        for row in rows[: page.size]:
+            messages.policy_message(row, response.escalation_policies.add())
+        if len(rows) > page.size:
+            last = rows[page.size - 1]
+            response.next_page_token = page.token(len(rows), [last["region_code"], last["code"], str(last["version"])])
+        return response
+
+    async def OpenSupervisionCase(
+        self, request: accountability_pb2.OpenSupervisionCaseRequest, call: Call
+    ) -> accountability_pb2.SupervisionCase:
+        """Open a supervision case."""
+        rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
+        case = request.supervision_case
+        if case.HasField("term"):
+            rules.check_term(case.term, "supervision_case.term")
+        place = await self._references.place(case.unit, "supervision_case.unit")
+        call.scope.require(case.unit, place.region_code, place.unit_path)
+        await self._check_references(call, case)
+        person = case.person or (await self._references.holder_of(case.post, call.now) if case.post else "")
+        policy = await self._policy_for(case.escalation_policy, place)
+        due = await self._references.due(call.now, messages.term_of(case.term)) if case.HasField("term") else call.now
+        return await self._supervision.open_case(call, case, Opening(place, person, policy, due))
+
+    async def ReportCaseProgress(
+        self, request: accountability_pb2.ReportCaseProgressRequest, call: Call
+    ) -> accountability_pb2.SupervisionCase:
+        """Report how the unit handles the matter."""
+        row = await self._supervision.case(request.name, call.scope)
+        if await self._is_new(call):
+            require_etag(request.name, request.etag, row)
+            rules.check_progress(row["state"])
+        action = {"progress": request.progress, "evidence": list(request.evidence)}
+        return await self._act_on_supervision(call, request.name, "report_progress", action)
+
+    async def ConcludeSupervisionCase(
+        self, request: accountability_pb2.ConcludeSupervisionCaseRequest, call: Call
+    ) -> accountability_pb2.SupervisionCase:
+        """Conclude a case: by a person's decision, or told by the case whose matter is settled."""
+        rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
+        if call.internal:
+            stored = await self.database.stored_answer(call)
+            if stored is not None:
+                return accountability_pb2.SupervisionCase.FromString(stored)
+            return await self._supervision.settle(call, request)
+        row = await self._supervision.case(request.name, call.scope)
+        if await self._is_new(call):
+            require_etag(request.name, request.etag, row)
+            rules.check_conclusion(row["state"], call.principal, row["person"], row["reporters"])
+        return await self._act_on_supervision(call, request.name, "conclude", {"conclusion": request.conclusion})
+
+    async def GetSupervisionCase(
+        self, request: accountability_pb2.GetSupervisionCaseRequest, call: Call
+    ) -> accountability_pb2.SupervisionCase:
+        """Read one supervision case."""
+        return messages.supervision_message(await self._supervision.case(request.name, call.scope), call.now)
+
+    async def ListSupervisionCases(
+        self, request: accountability_pb2.ListSupervisionCasesRequest, call: Call
+    ) -> accountability_pb2.ListSupervisionCasesResponse:
+        """List supervision cases."""
+        page = page_of(request)
+        rows, total = await self._supervision.list_cases(call, request, page)
+        response = accountability_pb2.ListSupervisionCasesResponse(total_size=total)
+        for row in rows[: page.size]:
+            messages.supervision_message(row, call.now, response.supervision_cases.add())
+        if len(rows) > page.size:
+            last = rows[page.size - 1]
+            response.next_page_token = page.token(len(rows), [last["open_time"].isoformat(), last["id"]])
+        return response
+
+    async def OpenAccountabilityCase(
+        self, request: accountability_pb2.OpenAccountabilityCaseRequest, call: Call
+    ) -> accountability_pb2.AccountabilityCase:
+        """Open an accountability case against a person."""
+        rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
+        case = request.accountability_case
+        rules.check_opening(case, "" if call.internal else call.principal)
+        place = await self._references.place(case.unit, "accountability_case.unit")
+        call.scope.require(case.unit, place.region_code, place.unit_path)
+        await self._references.require_person(case.subject, "accountability_case.subject")
+        if case.post:
+            await self._references.require_post_of(case.unit, case.post, "accountability_case.post")
+        await self._check_causes(call, case)
+        terms = accountability.AccountabilityTerms()
+        due = await self._references.due(call.now, terms.facts)
+        return await self._accountability.open_case(call, case, place, terms, due)
+
+    async def SubmitFacts(
+        self, request: accountability_pb2.SubmitFactsRequest, call: Call
+    ) -> accountability_pb2.AccountabilityCase:
+        """Hand in the facts."""
+        row = await self._accountability.case(request.name, call.scope, "")
+        if await self._is_new(call):
+            require_etag(request.name, request.etag, row)
+            rules.check_facts(row["state"], call.principal, row["subject"])
+        action = {"facts": request.facts, "evidence": list(request.evidence)}
+        return await self._act_on_accountability(call, request.name, "submit_facts", action)
+
+    async def DecideAccountabilityCase(
+        self, request: accountability_pb2.DecideAccountabilityCaseRequest, call: Call
+    ) -> accountability_pb2.AccountabilityCase:
+        """Decide a case with a measure."""
+        row = await self._accountability.case(request.name, call.scope, "")
+        rules.check_influence(request.influence_months)
+        if await self._is_new(call):
+            require_etag(request.name, request.etag, row)
+            await self._check_decider(call, row)
+        decision = messages.decision_word(request.decision)
+        action = {
+            "decision": decision,
+            "influence_months": request.influence_months,
+            "instrument_number": request.instrument_number,
+            "grounds": request.grounds,
+            "appeal_clock": rules.appeal_clock(decision),
+        }
+        return await self._act_on_accountability(call, request.name, "decide", action)
+
+    async def ExemptSubject(
+        self, request: accountability_pb2.ExemptSubjectRequest, call: Call
+    ) -> accountability_pb2.AccountabilityCase:
+        """Exempt a subject whose every duty is shown performed."""
+        row = await self._accountability.case(request.name, call.scope, "")
+        if await self._is_new(call):
+            require_etag(request.name, request.etag, row)
+            await self._check_decider(call, row)
+            await self._check_exemption(request.exemption, row)
+        action = {"exemption": messages.exemption_columns(request.exemption)}
+        return await self._act_on_accountability(call, request.name, "exempt", action)
+
+    async def FileAppeal(
+        self, request: accountability_pb2.FileAppealRequest, call: Call
+    ) -> accountability_pb2.AccountabilityCase:
+        """File the subject's appeal."""
+        row = await self._accountability.case(request.name, call.scope, call.principal)
+        if await self._is_new(call):
+            appealed = row["appeal_time"] is not None
+            rules.check_appeal(row["state"], call.principal, row["subject"], row["appeal_due_time"], appealed, call.now)
+        return await self._act_on_accountability(call, request.name, "file_appeal", {"reason": request.reason})
+
+    async def GetAccountabilityCase(
+        self, request: accountability_pb2.GetAccountabilityCaseRequest, call: Call
+    ) -> accountability_pb2.AccountabilityCase:
+        """Read one accountability case; its subject always may."""
+        row = await self._accountability.case(request.name, call.scope, call.principal)
+        return messages.accountability_message(row, call.now)
+
+    async def ListAccountabilityCases(
+        self, request: accountability_pb2.ListAccountabilityCasesRequest, call: Call
+    ) -> accountability_pb2.ListAccountabilityCasesResponse:
+        """List accountability cases."""
+        page = page_of(request)
+        rows, total = await self._accountability.list_cases(call, request, page)
+        response = accountability_pb2.ListAccountabilityCasesResponse(total_size=total)
+        for row in rows[: page.size]:
+            messages.accountability_message(row, call.now, response.accountability_cases.add())
+        if len(rows) > page.size:
+            last = rows[page.size - 1]
+            response.next_page_token = page.token(len(rows), [last["open_time"].isoformat(), last["id"]])
+        return response
+
+    async def ListMeasures(
+        self, request: accountability_pb2.ListMeasuresRequest, call: Call
+    ) -> accountability_pb2.ListMeasuresResponse:
+        """List measures."""
+        page = page_of(request)
+        rows, total = await self._supervision.list_measures(call, request, page)
+        response = accountability_pb2.ListMeasuresResponse(total_size=total)
+        for row in rows[: page.size]:
+            messages.measure_message(row, response.measures.add())
+        if len(rows) > page.size:
+            last = rows[page.size - 1]
+            response.next_page_token = page.token(len(rows), [last["measure_time"].isoformat(), last["id"]])
+        return response
+
+    async def RecordRung(self, request: accountability_pb2.RecordRungRequest, call: Call) -> accountability_pb2.Measure:
+        """Record a rung that fired."""
+        return await self._supervision.record_rung(call, request.measure)
+
+    async def RecordCaseTransition(
+        self, request: accountability_pb2.RecordCaseTransitionRequest, call: Call
+    ) -> accountability_pb2.RecordCaseTransitionResponse:
+        """Record what a case's workflow decided."""
+        outer = outer_of(request)
+        match request.WhichOneof("snapshot"):
+            case "supervision_case":
+                return await self._supervision.record_transition(call, request, outer)
+            case "accountability_case":
+                return await self._accountability.record_transition(call, request, outer)
+            case _:
+                raise invalid("supervision_case", "required")
+
+    async def _install_presets(self) -> None:
+        while True:
+            try:
+                return await self._supervision.install_presets()
+            except (*UNREACHABLE, Overloaded) as error:
+                logger().warning("presets_not_installed", error=type(error).__name__)
+                await asyncio.sleep(PRESET_PAUSE_SECONDS)
+
+    async def _own_regions(self, call: Call) -> list[str]:
+        """Return the region codes in which the caller's posts are: policies from above serve them."""
+        units = sorted({grant.unit for grant in call.grants if grant.unit_path})
+        places = [await self._references.place(unit, "name") for unit in units]
+        return [*call.scope.regions, *(place.region_code for place in places)]
+
+    async def _is_new(self, call: Call) -> bool:
+        """Tell whether the action has no stored answer yet; checks that look at later state would refuse it."""
+        return await self.database.stored_answer(call) is None
+
+    async def _policy_for(self, name: str, place: Place) -> asyncpg.Record:
+        if not name:
+            return await self._supervision.nearest_policy(place.region_code)
+        field = "supervision_case.escalation_policy"
+        try:
+            row = await self._supervision.policy(name, field)
+        except NotFound:
+            raise invalid(field, "unknown_reference") from None
+        if not rules.serves(row["region_code"], place.region_code):
+            raise UnfitReference(field=field, resource=name)
+        return row
+
+    async def _check_references(self, call: Call, case: accountability_pb2.SupervisionCase) -> None:
+        """Check what a person's request names; a workflow names what its own case is about."""
+        if call.internal:
+            return
+        if case.post:
+            await self._references.require_post_of(case.unit, case.post, "supervision_case.post")
+        if case.person:
+            await self._references.require_person(case.person, "supervision_case.person")
+        if case.hazard:
+            await self._references.require_hazard(call, case.hazard, "supervision_case.hazard")
+        if case.task:
+            await self._references.require_task(call, case.task, "supervision_case.task")
+        if case.tour:
+            await self._references.require_tour(call, case.tour, "supervision_case.tour")
+
+    async def _check_causes(self, call: Call, case: accountability_pb2.AccountabilityCase) -> None:
+        try:
+            if case.measure:
+                await self._supervision.measure(case.measure, call.scope, "accountability_case.measure")
+            if case.supervision_case:
+                field = "accountability_case.supervision_case"
+                await self._supervision.case(case.supervision_case, call.scope, field)
+        except NotFound as error:
+            at_fault = "measure" if error.metadata["resource"] == case.measure else "supervision_case"
+            raise invalid(f"accountability_case.{at_fault}", "unknown_reference") from None
+        if call.internal:
+            return
+        if case.hazard:
+            await self._references.require_hazard(call, case.hazard, "accountability_case.hazard")
+        if case.task:
+            await self._references.require_task(call, case.task, "accountability_case.task")
+
+    async def _check_decider(self, call: Call, row: asyncpg.Record) -> None:
+        decider = rules.Decider(call.principal, await self._references.unit_paths(call.units))
+        rules.check_decider(row["state"], decider, row["subject"], row["unit_path"], row["handlers"])
+
+    async def _check_exemption(self, exemption: accountability_pb2.Exemption, row: asyncpg.Record) -> None:
+        shown = [rules.ShownDuty(duty.duty_item, duty.ledger_entries) for duty in exemption.duties]
+        items = await self._references.duty_items_of(row["subject"], row["unit"], row["post"], row["open_time"])
+        entries = await self._references.evidence([name for duty in shown for name in duty.ledger_entries])
+        rules.check_exemption(shown, items, entries, row["subject"], row["open_time"])
+
+    async def _act_on_supervision(
+        self, call: Call, name: str, update: str, action: dict[str, Any]
+    ) -> accountability_pb2.SupervisionCase:
+        workflow_id = supervision.workflow_id(id_of(name, "supervisionCases"))
+        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.SupervisionCase)
+
+    async def _act_on_accountability(
+        self, call: Call, name: str, update: str, action: dict[str, Any]
+    ) -> accountability_pb2.AccountabilityCase:
+        workflow_id = accountability.workflow_id(id_of(name, "accountabilityCases"))
+        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.AccountabilityCase)
+
+
+def require_etag(name: str, etag: str, row: asyncpg.Record) -> None:
+    """Raise StaleEtag when the caller saw another revision."""
+    if etag and etag != str(row["revision"]):
+        raise StaleEtag(resource=name)
+
+
+def outer_of(request: accountability_pb2.RecordCaseTransitionRequest) -> Outer | None:
+    """Return the person's command that a recording answers, None for what no person asked for."""
+    if not request.HasField("outer"):
+        return None
+    command = request.outer
+    return Outer(command.principal, command.on_behalf_of, command.method, command.request_id, command.body_hash)
+
+
+def build(database: Database, house: House) -> AccountabilityService:
+    """Return the service over its database."""
+    return AccountabilityService(database, house)

@@ -1,0 +1,570 @@
+"""Policies and supervision cases in PostgreSQL, with the rungs that fired."""
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from dutyloop.accountability.v1 import accountability_pb2
+from services.accountability import messages, presets, rules
+from services.kit.access import Scope
+from services.kit.call import Call
+from services.kit.db import Database, Outer
+from services.kit.errors import NotFound, StaleEtag
+from services.kit.ledger import Event
+from services.kit.names import id_of, name_of
+from services.kit.paging import Page
+from workflows.payloads import supervision
+
+POLICY_COLUMNS = "id, code, version, display_name, region_code, rungs, source, statutory, creator, create_time"
+SUPERVISION_COLUMNS = """
+    id, revision, display_name, source, matter, unit, unit_path, region_code, post, person, policy_id,
+    policy_version, term_amount, term_unit, task, hazard, tour, state, open_time, due_time, next_rung_time,
+    fired_rung_count, cycle, opener, progress, evidence, reporter, reporters, conclusion, concluder,
+    conclude_time, accountability_case
+"""
+MEASURE_COLUMNS = """
+    id, supervision_case_id, accountability_case_id, kind, decision, cycle, rung, label, target, target_unit,
+    target_post, target_person, policy_id, measure_time, region_code, unit_path
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A unit as directory tells it."""
+
+    unit: str
+    region_code: str
+    unit_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a supervision case opens with beside its request."""
+
+    place: Place
+    person: str
+    policy: asyncpg.Record
+    due_time: datetime
+
+
+def time_of(message: Any, field: str) -> datetime | None:
+    """Return a timestamp field as an aware time, None when it is unset."""
+    if not message.HasField(field):
+        return None
+    time: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
+    return time
+
+
+class SupervisionStore:
+    """Reads and writes of policies, supervision cases and measures."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    INSERT_PRESET = """
+        INSERT INTO escalation_policy (id, code, version, display_name, region_code, rungs, source, statutory,
+            creator, create_time)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, false, '', $8)
+        ON CONFLICT DO NOTHING
+    """
+
+    async def install_presets(self) -> None:
+        """Install the presets that are not there yet."""
+        for preset in presets.PRESETS:
+            await self._database.execute(
+                self.INSERT_PRESET,
+                preset.id,
+                preset.code,
+                preset.version,
+                preset.display_name,
+                presets.EVERY_REGION,
+                messages.rung_columns(preset.rungs),
+                preset.source,
+                presets.PRESET_TIME,
+            )
+
+    LOCK_CODE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7302117402))"
+    INSERT_POLICY = (
+        """
+        INSERT INTO escalation_policy (id, code, version, display_name, region_code, rungs, source, statutory,
+            creator, create_time)
+        SELECT $1, $2, coalesce(max(version), 0) + 1, $4, $3, $5::jsonb, $6, $7, $8, $9
+        FROM escalation_policy
+        WHERE region_code = $3 AND code = $2
+        RETURNING
+        """
+        + POLICY_COLUMNS
+    )
+
+    async def create_policy(
+        self, call: Call, policy: accountability_pb2.EscalationPolicy
+    ) -> accountability_pb2.EscalationPolicy:
+        """Create the next version of the code in the region."""
+        region_code = id_of(policy.region, "regions", "escalation_policy.region")
+        identifier = call.new_id()
+        async with self._database.command(call) as tx:
+            # Versions of one code are counted one after another; other codes are not kept waiting.
+            await tx.execute(self.LOCK_CODE, f"{region_code}/{policy.code}")
+            row = await tx.fetchrow(
+                self.INSERT_POLICY,
+                identifier,
+                policy.code,
+                region_code,
+                policy.display_name,
+                messages.rung_columns(messages.rungs_of(policy)),
+                policy.source,
+                policy.statutory,
+                call.principal,
+                call.now,
+            )
+            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
+            tx.record(
+                Event(
+                    "accountability.escalation_policy.created",
+                    [name_of("escalationPolicies", identifier), policy.region],
+                    {
+                        "code": row["code"],
+                        "version": row["version"],
+                        "display_name": row["display_name"],
+                        "rungs": row["rungs"],
+                        "source": row["source"],
+                        "statutory": row["statutory"],
+                    },
+                    region_code,
+                )
+            )
+            return tx.answer(messages.policy_message(row))
+
+    SELECT_POLICY = "SELECT " + POLICY_COLUMNS + " FROM escalation_policy WHERE id = $1"
+
+    async def policy(self, name: str, field: str = "name") -> asyncpg.Record:
+        """Return one version of a policy. Raises NotFound."""
+        row = await self._database.fetchrow(self.SELECT_POLICY, id_of(name, "escalationPolicies", field))
+        if row is None:
+            raise NotFound(name)
+        return row
+
+    NEAREST_POLICY = (
+        "SELECT "
+        + POLICY_COLUMNS
+        + """
+        FROM escalation_policy
+        WHERE $1 ^@ region_code
+        ORDER BY length(region_code) DESC, create_time DESC, code, version DESC
+        LIMIT 1
+        """
+    )
+
+    async def nearest_policy(self, region_code: str) -> asyncpg.Record:
+        """Return the latest policy of the nearest region that has one; a preset where none has."""
+        row = await self._database.fetchrow(self.NEAREST_POLICY, region_code)
+        if row is None:
+            await self.install_presets()
+            row = await self._database.fetchrow(self.NEAREST_POLICY, region_code)
+        assert row is not None  # noqa: S101 (presets serve every region)
+        return row
+
+    LIST_POLICIES = (
+        "SELECT "
+        + POLICY_COLUMNS
+        + """
+        FROM escalation_policy p
+        WHERE (
+              region_code ^@ ANY($1::text[])
+              OR EXISTS (SELECT FROM unnest($2::text[]) AS own WHERE own ^@ region_code)
+          )
+          AND region_code ^@ $3
+          AND ($4 = '' OR code = $4)
+          AND (
+              $5
+              OR NOT EXISTS (
+                  SELECT FROM escalation_policy later
+                  WHERE later.region_code = p.region_code AND later.code = p.code AND later.version > p.version
+              )
+          )
+          AND (region_code, code, version) > ($6, $7, $8::bigint)
+        ORDER BY region_code, code, version
+        LIMIT $9
+        """
+    )
+
+    async def list_policies(
+        self,
+        own_regions: list[str],
+        scope: Scope,
+        request: accountability_pb2.ListEscalationPoliciesRequest,
+        page: Page,
+    ) -> list[asyncpg.Record]:
+        """Return a page of the policies of the scope and of those that serve ``own_regions`` from above."""
+        return await self._database.fetch(
+            self.LIST_POLICIES,
+            list(scope.regions),
+            own_regions,
+            request.region.removeprefix("regions/"),
+            request.code,
+            request.all_versions,
+            page.after_key(0),
+            page.after_key(1),
+            page.after_number(2),
+            page.limit,
+        )
+
+    SELECT_CASE = "SELECT " + SUPERVISION_COLUMNS + " FROM supervision_case WHERE id = $1"
+
+    async def case(self, name: str, scope: Scope, field: str = "name") -> asyncpg.Record:
+        """Return a supervision case's row. Raises NotFound, also for one outside the scope."""
+        row = await self._database.fetchrow(self.SELECT_CASE, id_of(name, "supervisionCases", field))
+        if row is None:
+            raise NotFound(name)
+        scope.require(name, row["region_code"], row["unit_path"])
+        return row
+
+    INSERT_CASE = (
+        """
+        INSERT INTO supervision_case (id, display_name, source, matter, unit, unit_path, region_code, post, person,
+            policy_id, policy_version, term_amount, term_unit, task, hazard, tour, state, open_time, due_time, opener)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'STUDY', $17, $18, $19)
+        RETURNING
+        """
+        + SUPERVISION_COLUMNS
+    )
+
+    async def open_case(
+        self, call: Call, case: accountability_pb2.SupervisionCase, opening: Opening
+    ) -> accountability_pb2.SupervisionCase:
+        """Open a case with its policy pinned, and have its workflow started."""
+        identifier = call.new_id()
+        name = name_of("supervisionCases", identifier)
+        term = messages.term_of(case.term) if case.HasField("term") else None
+        policy = messages.pinned_policy(opening.policy)
+        async with self._database.command(call) as tx:
+            row = await tx.fetchrow(
+                self.INSERT_CASE,
+                identifier,
+                case.display_name,
+                messages.source_word(case.source),
+                case.matter,
+                opening.place.unit,
+                opening.place.unit_path,
+                opening.place.region_code,
+                case.post,
+                opening.person,
+                opening.policy["id"],
+                policy.version,
+                term.amount if term else None,
+                term.unit if term else None,
+                case.task,
+                case.hazard,
+                case.tour,
+                call.now,
+                opening.due_time,
+                "" if call.internal else call.principal,
+            )
+            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
+            tx.record(
+                Event(
+                    "accountability.supervision_case.opened",
+                    [
+                        name,
+                        *filter(
+                            None, (row["unit"], row["post"], row["person"], row["hazard"], row["task"], row["tour"])
+                        ),
+                    ],
+                    {
+                        "source": row["source"],
+                        "state": row["state"],
+                        "display_name": row["display_name"],
+                        "matter": row["matter"],
+                        "person": row["person"],
+                        "due_time": row["due_time"],
+                        "escalation_policy": policy.name,
+                        "policy_version": policy.version,
+                        "rungs": opening.policy["rungs"],
+                    },
+                    row["region_code"],
+                    row["unit_path"],
+                    workflow_id=supervision.workflow_id(identifier),
+                    policy_version=f"{policy.name}@{policy.version}",
+                )
+            )
+            start = supervision.SupervisionStart(
+                name,
+                call.now,
+                opening.due_time,
+                case.matter,
+                row["unit"],
+                policy,
+                row["post"],
+                row["person"],
+                row["hazard"],
+                row["task"],
+            )
+            tx.start_case(
+                supervision.WORKFLOW, supervision.workflow_id(identifier), call.now, dataclasses.asdict(start)
+            )
+            return tx.answer(messages.supervision_message(row, call.now))
+
+    LOCK_CASE = "SELECT " + SUPERVISION_COLUMNS + " FROM supervision_case WHERE id = $1 FOR UPDATE"
+
+    async def settle(
+        self, call: Call, request: accountability_pb2.ConcludeSupervisionCaseRequest
+    ) -> accountability_pb2.SupervisionCase:
+        """Have a case concluded by its workflow because its matter is settled; a concluded one stays as it is."""
+        identifier = id_of(request.name, "supervisionCases")
+        async with self._database.command(call) as tx:
+            row = await tx.fetchrow(self.LOCK_CASE, identifier)
+            if row is None:
+                raise NotFound(request.name)
+            if request.etag and request.etag != str(row["revision"]):
+                raise StaleEtag(resource=request.name)
+            if row["state"] != "CONCLUDED":
+                tx.tell_case(
+                    supervision.workflow_id(identifier),
+                    "settle",
+                    dataclasses.asdict(supervision.Settle(request.conclusion)),
+                )
+            return tx.answer(messages.supervision_message(row, call.now))
+
+    APPLY_TRANSITION = (
+        """
+        UPDATE supervision_case SET revision = revision + 1, state = $2, due_time = $3, next_rung_time = $4,
+            fired_rung_count = $5, cycle = $6, progress = $7, evidence = $8, reporter = $9,
+            reporters = CASE WHEN $9 = '' OR $9 = ANY (reporters) THEN reporters ELSE array_append(reporters, $9) END,
+            conclusion = $10, concluder = $11, conclude_time = $12, accountability_case = $13
+        WHERE id = $1
+        RETURNING
+        """
+        + SUPERVISION_COLUMNS
+    )
+
+    async def record_transition(
+        self, call: Call, request: accountability_pb2.RecordCaseTransitionRequest, outer: Outer | None
+    ) -> accountability_pb2.RecordCaseTransitionResponse:
+        """Record what the case's workflow decided; a person's outer command gets the case as its answer."""
+        identifier = id_of(request.name, "supervisionCases")
+        after = request.supervision_case
+        async with self._database.command(call, outer) as tx:
+            before = await tx.fetchrow(self.LOCK_CASE, identifier)
+            if before is None:
+                raise NotFound(request.name)
+            row = await tx.fetchrow(
+                self.APPLY_TRANSITION,
+                identifier,
+                messages.supervision_state_word(after.state),
+                time_of(after, "due_time"),
+                time_of(after, "next_rung_time"),
+                after.fired_rung_count,
+                after.cycle,
+                after.progress,
+                list(after.evidence),
+                after.reporter,
+                after.conclusion,
+                after.concluder,
+                time_of(after, "conclude_time"),
+                after.accountability_case,
+            )
+            assert row is not None  # noqa: S101 (the row is locked above)
+            tx.record(
+                Event(
+                    f"accountability.supervision_case.{request.transition}",
+                    [
+                        request.name,
+                        *filter(None, (row["unit"], row["hazard"], row["task"], row["accountability_case"])),
+                    ],
+                    {
+                        "from": before["state"],
+                        "state": row["state"],
+                        "source": row["source"],
+                        "next_rung_time": row["next_rung_time"],
+                        "fired_rung_count": row["fired_rung_count"],
+                        "cycle": row["cycle"],
+                        "progress": row["progress"],
+                        "evidence": row["evidence"],
+                        "reporter": row["reporter"],
+                        "conclusion": row["conclusion"],
+                        "concluder": row["concluder"],
+                        "accountability_case": row["accountability_case"],
+                    },
+                    row["region_code"],
+                    row["unit_path"],
+                    workflow_id=supervision.workflow_id(identifier),
+                )
+            )
+            answer = accountability_pb2.RecordCaseTransitionResponse()
+            return tx.answer(answer, outer=messages.supervision_message(row, call.now, answer.supervision_case))
+
+    INSERT_RUNG = (
+        """
+        INSERT INTO measure (id, supervision_case_id, kind, cycle, rung, label, target, target_unit, target_post,
+            target_person, policy_id, measure_time, region_code, unit_path)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        RETURNING
+        """
+        + MEASURE_COLUMNS
+    )
+    SELECT_RUNG = (
+        "SELECT " + MEASURE_COLUMNS + " FROM measure WHERE supervision_case_id = $1 AND cycle = $2 AND rung = $3"
+    )
+
+    async def record_rung(self, call: Call, measure: accountability_pb2.Measure) -> accountability_pb2.Measure:
+        """Record a rung that fired; one recorded before is answered again and leaves no second entry.
+
+        A rung that reaches the store after the case was concluded is refused with WrongState.
+        """
+        case_id = id_of(measure.supervision_case, "supervisionCases", "measure.supervision_case")
+        identifier = call.new_id()
+        async with self._database.command(call) as tx:
+            case = await tx.fetchrow(self.LOCK_CASE, case_id)
+            if case is None:
+                raise NotFound(measure.supervision_case)
+            fired = await tx.fetchrow(self.SELECT_RUNG, case_id, measure.cycle, measure.rung)
+            if fired is not None:
+                return tx.answer(messages.measure_message(fired))
+            rules.check_rung(case["state"])
+            row = await tx.fetchrow(
+                self.INSERT_RUNG,
+                identifier,
+                case_id,
+                messages.kind_word(measure.kind),
+                measure.cycle,
+                measure.rung,
+                measure.label,
+                messages.target_word(measure.target),
+                measure.target_unit,
+                measure.target_post,
+                measure.target_person,
+                measure.escalation_policy.removeprefix("escalationPolicies/"),
+                call.now,
+                case["region_code"],
+                case["unit_path"],
+            )
+            assert row is not None  # noqa: S101 (the case is locked, and the rung had not fired)
+            name = name_of("measures", identifier)
+            tx.record(
+                Event(
+                    "accountability.measure.taken",
+                    [
+                        name,
+                        measure.supervision_case,
+                        *filter(
+                            None,
+                            (
+                                row["target_unit"],
+                                row["target_post"],
+                                row["target_person"],
+                                case["hazard"],
+                                case["task"],
+                            ),
+                        ),
+                    ],
+                    {
+                        "supervision_case": measure.supervision_case,
+                        "kind": row["kind"],
+                        "cycle": row["cycle"],
+                        "rung": row["rung"],
+                        "label": row["label"],
+                        "target": row["target"],
+                        "target_unit": row["target_unit"],
+                        "target_post": row["target_post"],
+                        "target_person": row["target_person"],
+                        "escalation_policy": measure.escalation_policy,
+                    },
+                    row["region_code"],
+                    row["unit_path"],
+                    workflow_id=supervision.workflow_id(case_id),
+                    policy_version=f"{measure.escalation_policy}@{case['policy_version']}",
+                )
+            )
+            return tx.answer(messages.measure_message(row))
+
+    LISTED_CASES = """
+        FROM supervision_case
+        WHERE (region_code ^@ ANY($1::text[]) OR unit_path ^@ ANY($2::text[]))
+          AND ($3 = '' OR unit = $3)
+          AND ($4 = '' OR state = $4)
+          AND ($5 = '' OR source = $5)
+          AND ($6 = '' OR task = $6)
+          AND ($7 = '' OR hazard = $7)
+          AND (
+              $8 = ''
+              OR state <> 'CONCLUDED' AND $8 = CASE
+                  WHEN due_time <= $9 THEN 'RED'
+                  WHEN due_time <= $9 + $10::interval THEN 'YELLOW'
+                  ELSE 'GREEN'
+              END
+          )
+    """
+    LIST_CASES = (
+        "SELECT "
+        + SUPERVISION_COLUMNS
+        + LISTED_CASES
+        + "AND (open_time, id) > ($11, $12) ORDER BY open_time, id LIMIT $13"
+    )
+    COUNT_CASES = "SELECT count(*)" + LISTED_CASES
+
+    async def list_cases(
+        self, call: Call, request: accountability_pb2.ListSupervisionCasesRequest, page: Page
+    ) -> tuple[list[asyncpg.Record], int]:
+        """Return a page of rows and, for the first page, the count of the whole list."""
+        filters = (
+            list(call.scope.regions),
+            list(call.scope.unit_paths),
+            request.unit,
+            messages.supervision_state_word(request.state),
+            messages.source_word(request.source),
+            request.task,
+            request.hazard,
+            messages.light_word(request.light),
+            call.now,
+            rules.YELLOW,
+        )
+        start = page.after_time(0)
+        rows = await self._database.fetch(self.LIST_CASES, *filters, start, page.after_key(1), page.limit)
+        total = 0 if page.after else await self._database.fetchval(self.COUNT_CASES, *filters)
+        return rows, total
+
+    SELECT_MEASURE = "SELECT " + MEASURE_COLUMNS + " FROM measure WHERE id = $1"
+
+    async def measure(self, name: str, scope: Scope, field: str) -> asyncpg.Record:
+        """Return a measure's row. Raises NotFound, also for one outside the scope."""
+        row = await self._database.fetchrow(self.SELECT_MEASURE, id_of(name, "measures", field))
+        if row is None:
+            raise NotFound(name)
+        scope.require(name, row["region_code"], row["unit_path"])
+        return row
+
+    LISTED_MEASURES = """
+        FROM measure
+        WHERE (region_code ^@ ANY($1::text[]) OR unit_path ^@ ANY($2::text[]))
+          AND ($3 = '' OR supervision_case_id = $3)
+          AND ($4 = '' OR accountability_case_id = $4)
+          AND ($5 = '' OR target_unit = $5)
+          AND ($6 = '' OR kind = $6)
+    """
+    LIST_MEASURES = (
+        "SELECT "
+        + MEASURE_COLUMNS
+        + LISTED_MEASURES
+        + "AND (measure_time, id) > ($7, $8) ORDER BY measure_time, id LIMIT $9"
+    )
+    COUNT_MEASURES = "SELECT count(*)" + LISTED_MEASURES
+
+    async def list_measures(
+        self, call: Call, request: accountability_pb2.ListMeasuresRequest, page: Page
+    ) -> tuple[list[asyncpg.Record], int]:
+        """Return a page of rows and, for the first page, the count of the whole list."""
+        filters = (
+            list(call.scope.regions),
+            list(call.scope.unit_paths),
+            request.supervision_case.removeprefix("supervisionCases/"),
+            request.accountability_case.removeprefix("accountabilityCases/"),
+            request.unit,
+            messages.kind_word(request.kind),
+        )
+        start = page.after_time(0)
+        rows = await self._database.fetch(self.LIST_MEASURES, *filters, start, page.after_key(1), page.limit)
+        total = 0 if page.after else await self._database.fetchval(self.COUNT_MEASURES, *filters)
+        return rows, total

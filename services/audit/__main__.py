@@ -1,0 +1,6 @@
+"""Serves the audit service alone."""
+
+from services.kit.serve import run
+
+if __name__ == "__main__":
+    run(["audit"])

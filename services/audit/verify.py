@@ -1,0 +1,356 @@
+"""The offline verifier: recomputes the whole ledger from stored bytes and says where it was tampered with.
+
+It needs a reader's login, the checkpoint file and the public key; no service, no sequencer, no stored node
+is trusted. Rows are checked in ranges, by several processes when there are many; memory stays bounded.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import asyncpg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from services.audit import checkpoints, merkle
+from services.audit.checkpoints import CheckpointFile, NoteError, SignedHead
+from services.audit.ranges import AUDITOR, CheckedRange, Connection, Helper, Login, check_range, session
+from services.audit.rows import COPY_UNSEQUENCED, MAX_PROBLEMS, Problem, RowChecker
+from services.kit.crypto import load_signing_key
+from services.kit.db import role_password
+from services.kit.migrate import SCHEMAS
+from services.kit.settings import Settings, required
+
+RANGE = 32_768
+PARALLEL_FROM = 150_000
+"""Entries from which starting processes pays."""
+MAX_PROCESSES = 8
+
+Progress = Callable[[int, int], None]
+"""Called with the entries verified so far and their total."""
+
+
+@dataclass(slots=True)
+class Verification:
+    """The outcome. ``problems`` are in the order of positions, those without one at the end."""
+
+    entries: int = 0
+    unsequenced: int = 0
+    shredded: int = 0
+    checkpoints: int = 0
+    receipts: int = 0
+    hashed_bytes: int = 0
+    root_hash: bytes = b""
+    seconds: float = 0.0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def first_bad_position(self) -> int | None:
+        """Return the first position at which something is wrong, if any has one."""
+        return min((each.position for each in self.problems if each.position is not None), default=None)
+
+
+class _Heads:
+    """The checkpoints of file and table by size, each signature checked once."""
+
+    def __init__(
+        self, file: CheckpointFile | None, end: int, keys: Sequence[Ed25519PublicKey], found: Verification
+    ) -> None:
+        """Take the notes that begin before byte ``end`` of the file."""
+        self.file_is_there = file is None or end > 0
+        self._notes = self._of_file(file, end) if file else iter(())
+        self._keys = keys
+        self._found = found
+        self._next = next(self._notes, None)
+
+    def _of_file(self, file: CheckpointFile, end: int) -> Iterator[SignedHead]:
+        last = 0
+        for note in file.notes(end):
+            head = self._verified(note, "the checkpoint file")
+            if head is None:
+                continue
+            if head.tree_size <= last:
+                self.note("bad_checkpoint", head.tree_size, "the checkpoint file does not grow from note to note")
+            last = max(last, head.tree_size)
+            yield head
+
+    def _verified(self, note: str, where: str) -> SignedHead | None:
+        self._found.checkpoints += 1
+        try:
+            return checkpoints.verify(note, self._keys)
+        except NoteError as error:
+            self.note("bad_checkpoint", None, f"{where}: {error}")
+            return None
+
+    def up_to(self, end: int, stored: Sequence[asyncpg.Record]) -> list[SignedHead]:
+        """Return the file's heads of at most ``end`` entries and those stored in the table, by size."""
+        heads = []
+        kept = set()
+        while self._next is not None and self._next.tree_size <= end:
+            heads.append(self._next)
+            kept.add(self._next.note)
+            self._next = next(self._notes, None)
+        for row in stored:
+            if row["note"] not in kept:
+                head = self._verified(row["note"], f"the stored checkpoint of {row['tree_size']} entries")
+                if head is not None:
+                    heads.append(head)
+            if not self._agrees(row):
+                self.note("bad_checkpoint", row["tree_size"] - 1, "a stored checkpoint differs from its signed note")
+        return sorted(heads, key=lambda head: head.tree_size)
+
+    def beyond(self) -> SignedHead | None:
+        """Return the file's largest head beyond all that was asked for."""
+        largest = self._next
+        for head in self._notes:
+            largest = head
+        return largest
+
+    def note(self, kind: str, position: int | None, detail: str) -> None:
+        """Keep a problem."""
+        self._found.problems.append(Problem(kind, position, detail))
+
+    @staticmethod
+    def _agrees(row: asyncpg.Record) -> bool:
+        try:
+            head = checkpoints.parse(row["note"])
+        except NoteError:
+            return False
+        return (head.tree_size, head.root_hash) == (row["tree_size"], row["root_hash"])
+
+
+SELECT_SIZE = """
+SELECT coalesce(max(position) + 1, 0) AS size, (SELECT max(tree_size) FROM ledger.checkpoint) AS signed
+FROM ledger.entry
+WHERE position >= 0
+"""
+SELECT_FOLLOWING = "SELECT min(position) FROM ledger.entry WHERE position >= $1"
+SELECT_CHECKPOINTS = """
+SELECT tree_size, root_hash, note
+FROM ledger.checkpoint
+WHERE tree_size > $1 AND tree_size <= $2
+ORDER BY tree_size
+"""
+SELECT_PAIRS = """
+SELECT index, hash
+FROM ledger.node
+WHERE level = 1 AND index >= $1 AND index < $2
+ORDER BY index
+"""
+SELECT_FRONTIER = """
+SELECT level, index, hash
+FROM ledger.node
+WHERE (level, index) IN (SELECT * FROM unnest($1::smallint[], $2::bigint[]))
+"""
+SCHEMAS_WITH_COMMANDS = """
+SELECT schemaname
+FROM pg_catalog.pg_tables
+WHERE tablename = 'command' AND schemaname = ANY($1::text[])
+ORDER BY schemaname
+"""
+COUNT_RECEIPTS = "SELECT coalesce(sum(cardinality(receipts)), 0)::bigint FROM command"
+SELECT_BROKEN_RECEIPTS = """
+SELECT receipt, min(method) AS method, min(request_id) AS request_id, min(created_time) AS answered,
+    (SELECT min(entry.position) FROM ledger.entry WHERE entry.request_id = min(command.request_id)) AS position
+FROM command, unnest(command.receipts) AS receipt
+WHERE NOT EXISTS (SELECT FROM ledger.entry WHERE entry.leaf_hash = receipt)
+GROUP BY receipt
+ORDER BY answered
+LIMIT $1
+"""
+
+
+class _Run:
+    """One verification of one snapshot."""
+
+    def __init__(
+        self, connection: Connection, login: Login, heads: _Heads, found: Verification, progress: Progress | None
+    ) -> None:
+        self._connection = connection
+        self._login = login
+        self._heads = heads
+        self._found = found
+        self._progress = progress
+        self._tree = merkle.Frontier()
+        self._good = 0
+        """Size of the largest checkpoint whose root is that of the rows."""
+        self._broken = False
+
+    async def entries(self, processes: int) -> None:
+        """Check rows, positions and roots from the first entry to the last."""
+        total, signed = await self._connection.fetchrow(SELECT_SIZE) or (0, None)
+        workers = min(processes, MAX_PROCESSES) if total >= PARALLEL_FROM else 1
+        helpers = [await Helper.start(self._login) for _ in range(workers)] if workers > 1 else []
+        try:
+            await self._ranges(total, helpers)
+        finally:
+            await asyncio.gather(*(helper.stop() for helper in helpers))
+        self._found.entries = self._tree.size
+        self._found.root_hash = self._tree.root()
+        if signed and not self._heads.file_is_there:
+            self._heads.note("missing_checkpoint_file", None, "checkpoints were signed, but their file is empty")
+        await self._compare_frontier()
+        await self._require_all_signed(total, signed or 0)
+
+    async def _ranges(self, total: int, helpers: Sequence[Helper]) -> None:
+        """Walk the ranges in order; with helpers, two for each are under way ahead."""
+        pending: dict[int, asyncio.Task[CheckedRange]] = {}
+        start = 0
+        while start < total:
+            end = min(start + RANGE, total)
+            if helpers:
+                for first in range(start, min(start + 2 * len(helpers) * RANGE, total), RANGE):
+                    if first not in pending:
+                        helper = helpers[first // RANGE % len(helpers)]
+                        pending[first] = asyncio.create_task(helper.check(first, min(first + RANGE, total)))
+                checked = await pending.pop(start)
+            else:
+                checked = await check_range(self._connection, start, end)
+            if checked.rows == 0:
+                end = (await self._connection.fetchval(SELECT_FOLLOWING, end) or total) // RANGE * RANGE
+                end = max(end, start + RANGE)
+                gap = Problem("missing_entry", start, f"{min(end, total) - start} entries from here on are missing")
+                self._found.problems.append(gap)
+            await self._take(start, min(end, total), checked)
+            start = end
+            if self._progress:
+                self._progress(min(end, total), total)
+        for task in pending.values():
+            task.cancel()
+
+    async def _take(self, start: int, end: int, checked: CheckedRange) -> None:
+        """Put a checked range into the tree, stopping at each checkpoint to compare the root."""
+        found = self._found
+        found.shredded += checked.shredded
+        found.hashed_bytes += checked.hashed_bytes
+        found.problems.extend(checked.problems[: max(0, MAX_PROBLEMS - len(found.problems))])
+        blob = checked.leaves
+        leaves = [blob[offset : offset + 32] for offset in range(0, len(blob), 32)]
+        stored = await self._connection.fetch(SELECT_CHECKPOINTS, start, end)
+        done = 0
+        for head in self._heads.up_to(end, stored):
+            upto = head.tree_size - start
+            if upto > done:
+                self._tree.extend(leaves[done:upto])
+                done = upto
+            if self._broken:
+                continue
+            if self._tree.size == head.tree_size and self._tree.root() == head.root_hash:
+                self._good = head.tree_size
+            else:
+                self._broken = True
+                await self._locate(head, start, leaves)
+        self._tree.extend(leaves[done:])
+
+    async def _locate(self, head: SignedHead, start: int, leaves: Sequence[bytes]) -> None:
+        """Say where the rows left the log that was signed: at the first stored pair that differs, if any does."""
+        first, last = self._good, head.tree_size - 1
+        where = f"the entries from position {first} to {last} are not those that were signed"
+        known = [each.position for each in self._found.problems if each.position and first <= each.position <= last]
+        if known:
+            self._heads.note("rewritten_log", min(known), where)
+            return
+        begin = max(first, start) & ~1
+        for row in await self._connection.fetch(SELECT_PAIRS, begin >> 1, head.tree_size >> 1):
+            left = (row["index"] << 1) - start
+            if left < 0 or left + 1 >= len(leaves) or merkle.node_hash(leaves[left], leaves[left + 1]) != row["hash"]:
+                first = max(first, row["index"] << 1)
+                where = f"{where}; the first to differ is at position {first} or {first + 1}"
+                break
+        self._heads.note("rewritten_log", first, where)
+
+    async def _compare_frontier(self) -> None:
+        """Check the stored nodes that the sequencer will build on, when the rows themselves are right."""
+        if self._broken or self._found.problems:
+            return
+        wanted = [each for each in merkle.frontier_of(self._tree.size) if each[0]]
+        rows = await self._connection.fetch(
+            SELECT_FRONTIER, [level for level, _ in wanted], [index for _, index in wanted]
+        )
+        stored = {(row["level"], row["index"]): row["hash"] for row in rows}
+        computed = dict(zip(merkle.frontier_of(self._tree.size), self._tree.hashes(), strict=True))
+        for level, index in wanted:
+            if stored.get((level, index)) != computed[level, index]:
+                self._heads.note("wrong_node", index << level, f"the stored node ({level}, {index}) is wrong")
+
+    async def _require_all_signed(self, total: int, signed: int) -> None:
+        """Find signed heads beyond the last row: a cut tail, or a database older than the file."""
+        stored = await self._connection.fetch(SELECT_CHECKPOINTS, total, max(signed, total))
+        for row in stored[-1:]:
+            cut = f"{row['tree_size']} entries were signed, the last {row['tree_size'] - total} of them are missing"
+            self._heads.note("truncated_tail", total, cut)
+        beyond = self._heads.beyond()
+        if beyond is not None and beyond.tree_size > max(signed, total):
+            older = f"the checkpoint file knows {beyond.tree_size} entries, the database {total}: an older state"
+            self._heads.note("older_restore", total, older)
+
+    async def unsequenced(self) -> None:
+        """Check the rows that have no position yet."""
+        checker = RowChecker(-1)
+
+        async def feed(data: bytes) -> None:
+            checker.feed(data)
+            checker.leaves.clear()
+
+        await self._connection.copy_from_query(COPY_UNSEQUENCED, output=feed, format="binary")
+        self._found.unsequenced = checker.rows
+        self._found.problems.extend(checker.problems)
+
+
+async def check_receipts(login: Login, found: Verification) -> None:
+    """Look every receipt up that a service stored with an answer: what was acknowledged must be here."""
+    async with session(login) as connection:
+        schemas = [row["schemaname"] for row in await connection.fetch(SCHEMAS_WITH_COMMANDS, list(SCHEMAS))]
+        for schema in schemas:
+            await connection.execute("SELECT set_config('search_path', $1, true)", schema)
+            found.receipts += await connection.fetchval(COUNT_RECEIPTS)
+            for row in await connection.fetch(SELECT_BROKEN_RECEIPTS, MAX_PROBLEMS):
+                place = "" if row["position"] is None else " (an entry of that request is here, with other content)"
+                detail = (
+                    f"{schema} acknowledged request {row['request_id']} of {row['method']} at "
+                    f"{row['answered'].isoformat()}, whose entry {row['receipt'].hex()} is missing{place}"
+                )
+                found.problems.append(Problem("missing_receipt", row["position"], detail))
+
+
+async def verify(
+    settings: Settings,
+    *,
+    public_key: Ed25519PublicKey | None = None,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> Verification:
+    """Verify the ledger of a database against its envelopes, checkpoints and receipts.
+
+    The public key is that of the settings' checkpoint key file unless one is given. Services may go on
+    writing meanwhile: one snapshot is verified.
+    """
+    started = perf_counter()
+    found = Verification()
+    if public_key is None:
+        key_file = required(settings.checkpoint_key_file, "checkpoint_key_file")
+        public_key = load_signing_key(key_file).public_key()
+    file = CheckpointFile(settings.checkpoint_file) if settings.checkpoint_file else None
+    # What the file holds before the snapshot is taken must be in the snapshot; what comes later need not.
+    end = file.length() if file else 0
+    url = required(settings.database_url, "database_url").get_secret_value()
+    login = Login(url, role_password(settings, AUDITOR))
+    async with session(login) as connection:
+        snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
+        login = Login(login.url, login.password, snapshot)
+        heads = _Heads(file, end, [public_key], found)
+        run = _Run(connection, login, heads, found, progress)
+        await asyncio.gather(
+            run.entries(processes if processes is not None else os.cpu_count() or 1),
+            check_receipts(login, found),
+        )
+        await run.unsequenced()
+    found.problems.sort(key=lambda each: (each.position is None, each.position or 0))
+    found.seconds = perf_counter() - started
+    return found

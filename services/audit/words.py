@@ -1,0 +1,171 @@
+"""The words of a case's story: event types of the house and of workflow histories, in Chinese and English.
+
+A type reads ``service.object.happened``; object and happening are worded apart, so that a new transition of
+a known object is told at once. What no table knows is told as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Words = tuple[str, str]
+
+OBJECTS: Mapping[str, Words] = {
+    "hazard": ("隐患", "the hazard"),
+    "site": ("单位（场所）", "the site"),
+    "tour": ("督查", "the tour"),
+    "visit": ("检查", "the visit"),
+    "letter": ("反馈函", "the feedback letter"),
+    "feedback_letter": ("反馈函", "the feedback letter"),
+    "draw": ("抽取", "the draw"),
+    "list": ("清单", "the list"),
+    "item": ("清单事项", "the list item"),
+    "task": ("任务", "the task"),
+    "supervision_case": ("督办件", "the supervision case"),
+    "accountability_case": ("问责件", "the accountability case"),
+    "escalation_policy": ("升级规则", "the escalation policy"),
+    "measure": ("问责措施", "the measure"),
+    "appointment": ("任职", "the appointment"),
+    "post": ("岗位", "the post"),
+    "person": ("人员", "the person"),
+    "unit": ("机构", "the unit"),
+    "region": ("行政区划", "the region"),
+    "clock": ("业务时钟", "the business clock"),
+    "holiday_notice": ("放假安排", "the holiday notice"),
+    "installation": ("系统", "the installation"),
+    "call": ("请求", "the call"),
+}
+HAPPENED: Mapping[str, Words] = {
+    "reported": ("已上报", "was reported"),
+    "assigned": ("已交办", "was assigned"),
+    "planned": ("已制定方案", "was planned"),
+    "rectified": ("已报告整改", "was reported rectified"),
+    "written_off": ("已销号", "was written off"),
+    "reinspection_failed": ("复查未通过", "did not pass reinspection"),
+    "looked_back": ("已回头看", "was looked back at"),
+    "look_back_passed": ("回头看通过", "passed the look-back"),
+    "reopened": ("已重新立案", "was reopened"),
+    "closed": ("已办结", "was closed"),
+    "closed_down": ("已关闭取缔", "was closed down"),
+    "suspended": ("已责令停产停业", "was suspended"),
+    "resumed": ("已同意恢复", "was resumed"),
+    "extension_requested": ("已申请延期", "had more time asked for"),
+    "extension_granted": ("延期已批准", "was given more time"),
+    "extension_refused": ("延期未批准", "was refused more time"),
+    "overdue": ("已逾期", "fell overdue"),
+    "imported": ("已导入", "was imported"),
+    "recorded": ("已记录", "was recorded"),
+    "created": ("已建立", "was created"),
+    "changed": ("已变更", "was changed"),
+    "updated": ("已更新", "was updated"),
+    "registered": ("已登记", "was registered"),
+    "opened": ("已立案", "was opened"),
+    "concluded": ("已结案", "was concluded"),
+    "rung_fired": ("已触发升级", "climbed a rung"),
+    "escalated": ("已升级", "was escalated"),
+    "answered": ("已答复", "was answered"),
+    "progress_reported": ("已报告进展", "had progress reported"),
+    "progressed": ("已报告进展", "had progress reported"),
+    "facts_submitted": ("已提交事实", "had its facts submitted"),
+    "decided": ("已作出决定", "was decided"),
+    "exempted": ("已免责", "was exempted"),
+    "appealed": ("已提出申诉", "was appealed"),
+    "appeal_filed": ("已提出申诉", "was appealed"),
+    "became_final": ("已生效", "became final"),
+    "taken": ("已采取", "was taken"),
+    "generated": ("已生成", "was generated"),
+    "published": ("已发布", "was published"),
+    "submitted": ("已提交", "was submitted"),
+    "approved": ("已批准", "was approved"),
+    "returned": ("已退回", "was returned"),
+    "superseded": ("已被替代", "was superseded"),
+    "acknowledged": ("已签收", "was acknowledged"),
+    "completed": ("已完成", "was completed"),
+    "confirmed": ("已确认", "was confirmed"),
+    "rejected": ("未通过", "was rejected"),
+    "cancelled": ("已取消", "was cancelled"),
+    "missed": ("未按期完成", "was missed"),
+    "drawn": ("已抽取", "was drawn"),
+    "started": ("已开始", "was started"),
+    "finished": ("已结束", "was finished"),
+    "covered": ("已全覆盖", "was covered"),
+    "sent": ("已发出", "was sent"),
+    "made": ("已作出", "was made"),
+    "ended": ("已终止", "was ended"),
+    "advanced": ("已前移", "was advanced"),
+    "bootstrapped": ("已初始化", "was set up"),
+    "refused": ("被拒绝", "was refused"),
+}
+HISTORY: Mapping[str, Words] = {
+    "workflow_execution_started": ("流程启动", "the workflow started"),
+    "workflow_execution_completed": ("流程结束", "the workflow completed"),
+    "workflow_execution_failed": ("流程失败", "the workflow failed"),
+    "workflow_execution_timed_out": ("流程超时", "the workflow timed out"),
+    "workflow_execution_canceled": ("流程被取消", "the workflow was cancelled"),
+    "workflow_execution_terminated": ("流程被强制终止", "the workflow was terminated"),
+    "workflow_execution_continued_as_new": ("流程转入新一轮运行", "the workflow continued as a new run"),
+    "workflow_execution_signaled": ("流程收到信号 {name}", "the workflow was signalled: {name}"),
+    "workflow_execution_cancel_requested": ("请求取消流程", "cancellation of the workflow was asked for"),
+    "workflow_execution_update_accepted": ("流程受理操作 {name}", "the workflow accepted the action {name}"),
+    "workflow_execution_update_completed": ("流程完成操作", "the workflow finished an action"),
+    "workflow_execution_options_updated": ("流程设置变更", "options of the workflow were changed"),
+    "workflow_execution_time_skipping_transitioned": ("业务时间前移", "business time moved on"),
+    "timer_started": ("开始计时", "a term began to run"),
+    "timer_fired": ("期限届满", "a term ran out"),
+    "timer_canceled": ("停止计时", "a term was stopped"),
+    "activity_task_scheduled": ("流程调用 {name}", "the workflow called {name}"),
+    "activity_task_failed": ("调用失败", "a call failed"),
+    "activity_task_timed_out": ("调用超时", "a call timed out"),
+    "marker_recorded": ("流程记录 {name}", "the workflow recorded {name}"),
+}
+STATES: Mapping[str, Words] = {
+    "REPORTED": ("已上报", "reported"),
+    "ASSIGNED": ("已交办", "assigned"),
+    "PLANNED": ("整改中", "planned"),
+    "RECTIFIED": ("待复查", "rectified"),
+    "WRITTEN_OFF": ("已销号", "written off"),
+    "CLOSED": ("已办结", "closed"),
+    "OPEN": ("办理中", "open"),
+    "CONCLUDED": ("已结案", "concluded"),
+    "DECIDED": ("已决定", "decided"),
+    "EXEMPTED": ("已免责", "exempted"),
+    "PUBLISHED": ("已发布", "published"),
+    "OVERDUE": ("已逾期", "overdue"),
+    "COMPLETED": ("已完成", "completed"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One line in both languages."""
+
+    zh: str
+    en: str
+
+
+def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Told:
+    """Tell a ledger entry: what it is about, what happened, and the state it came to."""
+    if kind == "access.call.refused":
+        method = str(payload.get("method", "")).rpartition("/")[2]
+        reason = payload.get("reason", "")
+        return Told(f"请求 {method} 被拒绝（{reason}）", f"the call {method} was refused ({reason})")
+    parts = kind.split(".")
+    known = OBJECTS.get(parts[1]) if len(parts) == 3 else None
+    if known is None:
+        return Told(kind, kind)
+    happened = HAPPENED.get(parts[2], (parts[2], parts[2].replace("_", " ")))
+    name = objects[0] if objects else ""
+    zh = f"{known[0]} {name} {happened[0]}" if name else f"{known[0]}{happened[0]}"
+    en = f"{known[1]} {name} {happened[1]}" if name else f"{known[1]} {happened[1]}"
+    state = payload.get("state")
+    if isinstance(state, str) and state and state.lower() != parts[2]:
+        words = STATES.get(state, (state, state.replace("_", " ").lower()))
+        zh, en = f"{zh}（状态：{words[0]}）", f"{en} (state: {words[1]})"
+    return Told(zh, en[:1].upper() + en[1:])
+
+
+def tell_event(kind: str, name: str) -> Told:
+    """Tell a history event by its type and the name of what it calls."""
+    zh, en = HISTORY.get(kind, (kind, kind.replace("_", " ")))
+    en = en.format(name=name)
+    return Told(zh.format(name=name).strip(), en[:1].upper() + en[1:].strip())

@@ -1,0 +1,90 @@
+"""How the command line reaches a running dutyloop: the address, the keys, and the person's token."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import orjson
+
+from services.cli.output import Exit, fail
+from services.cli.words import LOCALE, say
+from services.kit.clients import CHANNEL_OPTIONS
+from services.kit.errors import from_rpc_error
+from services.kit.settings import Settings, settings
+from services.kit.tokens import PERSON_ISSUER, TokenSigner
+
+DATA_DIR_VARIABLE = "DUTYLOOP_DATA_DIR"
+TOKEN_VARIABLE = "DUTYLOOP_TOKEN"  # noqa: S105 (the name of a variable, not a secret)
+OPERATOR = "people/operator"
+CALL_SECONDS = 30.0
+TOKEN_SECONDS = 3_600
+
+
+def data_dir() -> Path:
+    """Return the data directory of the embedded stack: DUTYLOOP_DATA_DIR, else ``build/stack``."""
+    return Path(os.environ.get(DATA_DIR_VARIABLE) or "build/stack").absolute()
+
+
+def use_running_stack() -> None:
+    """Take over the environment of the embedded stack that runs in the data directory, if there is one."""
+    file = data_dir() / "env.json"
+    if file.exists():
+        for name, value in orjson.loads(file.read_bytes()).items():
+            os.environ.setdefault(name, value)
+        settings.cache_clear()
+
+
+def issue_token(person: str, lifetime_seconds: int = TOKEN_SECONDS) -> str:
+    """Sign a token for a person with the development issuer's key. Fails where there is no such key."""
+    current: Settings = settings()
+    if current.issuer_key_file is None:
+        fail(
+            say(
+                "没有开发用签发密钥：生产环境请使用您的 OIDC 令牌（DUTYLOOP_TOKEN）",
+                "there is no development issuer key; in production use your OIDC token (DUTYLOOP_TOKEN)",
+            ),
+            Exit.REFUSED,
+        )
+    return TokenSigner(current.issuer_key_file, PERSON_ISSUER, current.audience).sign(person, lifetime_seconds)
+
+
+class Connection:
+    """A channel to the services, acting as one person. Blocking: the command line does one thing at a time."""
+
+    def __init__(self, person: str | None = None) -> None:
+        use_running_stack()
+        token = os.environ.get(TOKEN_VARIABLE) if person is None else None
+        self._metadata = (
+            ("authorization", f"Bearer {token or issue_token(person or OPERATOR)}"),
+            ("accept-language", LOCALE),
+        )
+        self._channel = grpc.insecure_channel(settings().api_address, options=CHANNEL_OPTIONS)
+
+    def stub(self, stub: type) -> Any:
+        """Return a generated stub over this connection."""
+        return stub(self._channel)
+
+    def call(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Any:
+        """Call a method (a request, or an iterator of requests); raises the DomainError it was refused with."""
+        try:
+            return method(request, timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error  # type: ignore[arg-type]
+
+    def stream(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Iterator[Any]:
+        """Call a server-streaming method and yield its messages."""
+        try:
+            yield from method(request, timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error  # type: ignore[arg-type]
+
+    def pages(self, method: Any, request: Any, field: str) -> Iterator[Any]:
+        """Yield every element of a list, page after page; ``field`` names the repeated field."""
+        while True:
+            response = self.call(method, request)
+            yield from getattr(response, field)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token

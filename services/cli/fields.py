@@ -1,0 +1,319 @@
+"""Options of the command line that are fields of a request: derived from its descriptor, never written twice."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import typer
+from google.api import field_behavior_pb2, resource_pb2
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from dutyloop.kit.v1 import kit_pb2
+from services.cli.words import say
+from services.kit.policy import ANY_RESOURCE, CONTEXTS
+
+BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
+OWN = frozenset({"request_id", "page_size", "page_token", "update_mask", "business_time"})
+"""Fields that the command line fills itself, and the worker's clock, which people never send."""
+TERM = re.compile(r"(\d{1,5})(d|wd|h|wh|m|y)")
+TERM_UNITS = {
+    "d": kit_pb2.TERM_UNIT_NATURAL_DAYS,
+    "wd": kit_pb2.TERM_UNIT_WORKING_DAYS,
+    "h": kit_pb2.TERM_UNIT_HOURS,
+    "wh": kit_pb2.TERM_UNIT_WORKING_HOURS,
+    "m": kit_pb2.TERM_UNIT_MONTHS,
+    "y": kit_pb2.TERM_UNIT_YEARS,
+}
+NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+SCALAR_MESSAGES = ("google.type.Date", "google.protobuf.Timestamp", "dutyloop.kit.v1.Term")
+
+
+class ValueProblem(ValueError):
+    """A text does not fit its field; the text is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One field that an option fills: a field of the request, or of the one resource that the request carries."""
+
+    field: FieldDescriptor
+    inside: str
+    required: bool
+
+    @property
+    def name(self) -> str:
+        """Return the field's own name."""
+        return self.field.name
+
+    @property
+    def option(self) -> str:
+        """Return the option's name."""
+        return "--" + self.name.replace("_", "-")
+
+    def put(self, request: Message, texts: Sequence[str] | str | bool | int) -> None:
+        """Set the field from what the command line gave. Raises typer.BadParameter."""
+        target = getattr(request, self.inside) if self.inside else request
+        try:
+            if self.field.is_repeated:
+                for text in cast("Sequence[str]", texts):
+                    for part in _parts(self.field, text):
+                        put_value(target, self.field, part)
+            elif isinstance(texts, (bool, int)):
+                setattr(target, self.name, texts)
+            else:
+                put_value(target, self.field, cast("str", texts))
+        except ValueProblem as error:
+            raise typer.BadParameter(f"{self.option}: {error}") from error
+        except ValueError as error:  # out of the field's range
+            raise typer.BadParameter(f"{self.option}: {say('超出范围', 'out of range')}") from error
+
+
+def leaves(request: Descriptor) -> Iterator[Leaf]:
+    """Yield the fields that people fill, those of a carried resource in place of the resource."""
+    partial = "update_mask" in request.fields_by_name
+    for field in request.fields:
+        if field.name in OWN:
+            continue
+        if _is_carried(field):
+            for inner in cast("Descriptor", field.message_type).fields:
+                behaviours = _behaviours(inner)
+                if field_behavior_pb2.OUTPUT_ONLY in behaviours or inner.name in OWN:
+                    continue
+                if field_behavior_pb2.IDENTIFIER in behaviours:
+                    if partial:
+                        yield Leaf(inner, field.name, required=True)
+                elif not partial or field_behavior_pb2.IMMUTABLE not in behaviours:
+                    yield Leaf(inner, field.name, required=not partial and _is_required(inner))
+        else:
+            yield Leaf(field, "", required=_is_required(field))
+
+
+def _is_carried(field: FieldDescriptor) -> bool:
+    kind = field.message_type
+    return (
+        kind is not None
+        and not field.is_repeated
+        and kind.full_name.startswith("dutyloop.")
+        and kind.full_name not in SCALAR_MESSAGES
+    )
+
+
+def _behaviours(field: FieldDescriptor) -> Sequence[int]:
+    extensions: Any = field.GetOptions().Extensions
+    found: Sequence[int] = extensions[field_behavior_pb2.field_behavior]
+    return found
+
+
+def _is_required(field: FieldDescriptor) -> bool:
+    return field_behavior_pb2.REQUIRED in _behaviours(field)
+
+
+@cache
+def collections() -> Mapping[str, str]:
+    """Map each resource type to the collection in its names."""
+    found = {}
+    for module in CONTEXTS:
+        for message in module.DESCRIPTOR.message_types_by_name.values():
+            extensions: Any = message.GetOptions().Extensions
+            resource = extensions[resource_pb2.resource]
+            if resource.type:
+                found[resource.type] = resource.pattern[0].partition("/")[0]
+    return found
+
+
+def collection_of(field: FieldDescriptor) -> str:
+    """Return the collection that a reference or identifier points into; empty for other fields."""
+    extensions: Any = field.GetOptions().Extensions
+    kind = extensions[resource_pb2.resource_reference].type
+    if not kind and field_behavior_pb2.IDENTIFIER in _behaviours(field):
+        owner: Any = cast("Descriptor", field.containing_type).GetOptions().Extensions
+        kind = owner[resource_pb2.resource].type
+    return "" if kind == ANY_RESOURCE else collections().get(kind, "")
+
+
+def enum_words(enum: EnumDescriptor) -> Mapping[str, int]:
+    """Return the short words of an enum: ``HAZARD_GRADE_MAJOR`` is ``major``."""
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return {
+        value.name.removeprefix(prefix).lower().replace("_", "-"): value.number for value in enum.values if value.number
+    }
+
+
+def enum_word(enum: EnumDescriptor, number: int) -> str:
+    """Return the short word of a value, or the empty string for the unspecified one."""
+    return next((word for word, each in enum_words(enum).items() if each == number), "")
+
+
+def metavar_of(field: FieldDescriptor) -> str:
+    """Return what a value looks like, for the help."""
+    if field.enum_type is not None:
+        return "|".join(enum_words(field.enum_type))
+    if field.message_type is not None:
+        shapes = dict(zip(SCALAR_MESSAGES, ("YYYY-MM-DD", "TIME", "15wd|30d|6m"), strict=True))
+        keys = ",".join(f"{inner.name}=…" for inner in field.message_type.fields)
+        return shapes.get(field.message_type.full_name, keys)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return "HEX|@FILE"
+    collection = collection_of(field)
+    return f"{collection}/…" if collection else "TEXT"
+
+
+def _parts(field: FieldDescriptor, text: str) -> Sequence[str]:
+    """Names, words and days may also stand in one option, joined by commas; texts and objects may not."""
+    kind = field.message_type
+    splits = field.enum_type is not None or collection_of(field) or (kind and kind.full_name in SCALAR_MESSAGES)
+    return [part.strip() for part in text.split(",")] if splits else [text]
+
+
+def put_value(message: Message, field: FieldDescriptor, text: str) -> None:
+    """Set or append one value from text. Raises ValueProblem."""
+    if field.message_type is not None:
+        holder = getattr(message, field.name)
+        value = holder.add() if field.is_repeated else holder
+        value.SetInParent()
+        _fill(value, text)
+        return
+    value = _scalar(field, text)
+    if field.is_repeated:
+        getattr(message, field.name).append(value)
+    else:
+        setattr(message, field.name, value)
+
+
+def _scalar(field: FieldDescriptor, text: str) -> Any:
+    if field.enum_type is not None:
+        words = enum_words(field.enum_type)
+        number = words.get(text.lower().replace("_", "-"))
+        if number is None:
+            raise ValueProblem(say(f"应为 {'、'.join(words)} 之一", f"must be one of {', '.join(words)}"))
+        return number
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        if text.lower() not in ("true", "false"):
+            raise ValueProblem(say("应为 true 或 false", "must be true or false"))
+        return text.lower() == "true"
+    if field.cpp_type in NUMBERS:
+        try:
+            return int(text)
+        except ValueError as error:
+            raise ValueProblem(say("应为整数", "must be a whole number")) from error
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return _bytes(text)
+    collection = collection_of(field)
+    return f"{collection}/{text}" if collection and text and "/" not in text else text
+
+
+def _bytes(text: str) -> bytes:
+    """Take a hash in hexadecimal, or take the SHA-256 of the file named after ``@``."""
+    try:
+        if text.startswith("@"):
+            return hashlib.sha256(Path(text[1:]).read_bytes()).digest()
+        return bytes.fromhex(text)
+    except (OSError, ValueError) as error:
+        raise ValueProblem(say("应为十六进制，或 @文件名", "must be hexadecimal, or @FILE")) from error
+
+
+def _fill(value: Message, text: str) -> None:
+    match value.DESCRIPTOR.full_name:
+        case "google.type.Date":
+            put_date(value, day_of(text))
+        case "google.protobuf.Timestamp":
+            cast("Any", value).FromDatetime(instant_of(text))
+        case "dutyloop.kit.v1.Term":
+            _fill_term(cast("kit_pb2.Term", value), text)
+        case _:
+            _fill_object(value, text)
+
+
+def day_of(text: str) -> date:
+    """Read a day: 2024-05-01, 2024/5/1 or 20240501. Raises ValueProblem."""
+    found = re.fullmatch(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{4})(\d{2})(\d{2})", text)
+    try:
+        if found is None:
+            raise ValueError(text)
+        year, month, day = (int(part) for part in found.groups() if part is not None)
+        return date(year, month, day)
+    except ValueError as error:
+        raise ValueProblem(say("应为日期，如 2024-05-01", "must be a day such as 2024-05-01")) from error
+
+
+def instant_of(text: str) -> datetime:
+    """Read an instant; one without an offset is Beijing time. Raises ValueProblem."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        example = "2024-05-01T08:00+08:00"
+        raise ValueProblem(say(f"应为时刻，如 {example}", f"must be an instant such as {example}")) from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=BEIJING)
+
+
+def put_date(value: Any, day: date) -> None:
+    """Set a google.type.Date in place."""
+    value.year, value.month, value.day = day.year, day.month, day.day
+
+
+def _fill_term(value: kit_pb2.Term, text: str) -> None:
+    found = TERM.fullmatch(text.lower())
+    if found is None:
+        raise ValueProblem(
+            say(
+                "应为期限：15wd（工作日）、30d、6m、1y、24h、8wh（工作小时）",
+                "must be a term: 15wd (working days), 30d, 6m, 1y, 24h, 8wh (working hours)",
+            )
+        )
+    value.amount, value.unit = int(found[1]), TERM_UNITS[found[2]]
+
+
+def _fill_object(value: Message, text: str) -> None:
+    """Read ``key=value,key=value`` (a key that stands twice makes a list), or JSON."""
+    if text.startswith("{"):
+        try:
+            ParseDict(orjson.loads(text), value)
+        except (orjson.JSONDecodeError, ParseError) as error:
+            raise ValueProblem(str(error)) from error
+        return
+    fields = value.DESCRIPTOR.fields_by_name
+    for part in text.split(","):
+        key, equals, given = part.partition("=")
+        if not equals or key.strip() not in fields:
+            shape = ",".join(f"{name}=…" for name in fields)
+            raise ValueProblem(say(f"应为 {shape} 或 JSON", f"must be {shape} or JSON"))
+        put_value(value, cast("FieldDescriptor", fields[key.strip()]), given.strip())
+
+
+def cell_of(message: Message, name: str) -> str:
+    """Write a field for a table: short words, days, Beijing time."""
+    field = cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[name])
+    value = getattr(message, name)
+    if field.is_repeated:
+        return ", ".join(_value_text(field, each) for each in value)
+    if field.message_type is not None and not message.HasField(name):
+        return ""
+    return _value_text(field, value)
+
+
+def _value_text(field: FieldDescriptor, value: Any) -> str:
+    if field.enum_type is not None:
+        return enum_word(field.enum_type, value)
+    if field.message_type is not None:
+        kind = field.message_type.full_name
+        if kind == "google.type.Date":
+            return f"{value.year:04}-{value.month:02}-{value.day:02}"
+        if kind == "google.protobuf.Timestamp":
+            return str(value.ToDatetime(tzinfo=BEIJING).strftime("%Y-%m-%d %H:%M"))
+        return "; ".join(f"{inner.name}={_value_text(inner, each)}" for inner, each in value.ListFields())
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def message_class(descriptor: Descriptor) -> type[Message]:
+    """Return the generated class of a descriptor."""
+    found: type[Message] = GetMessageClass(descriptor)
+    return found

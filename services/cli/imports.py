@@ -1,0 +1,477 @@
+"""``dutyloop import``: legacy tables brought in through the API's client streams, in chunks that can be repeated.
+
+Each chunk has a request id made from the file's content, the options and the chunk's number. So running the
+same import again, after a cut or by mistake, gets the stored answer for every chunk that was done.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from google.protobuf.message import Message
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from dutyloop.kit.v1 import kit_pb2
+from services.cli.connection import Connection
+from services.cli.fields import message_class
+from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Faults, Layout, Phase, Place
+from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
+from services.cli.sheets import Row, SheetError, columns_of, raw_rows, rows_of, sha256_of, write_errors
+from services.cli.verbs import AsJson, Person, find_method
+from services.cli.words import say
+from services.kit.errors import DomainError
+
+CHUNK_ROWS = 10_000
+"""Rows of one request; as many as a report tells errors of, so that none is lost."""
+MESSAGE_ROWS = 1_000
+MESSAGE_BYTES = 3_000_000
+"""Under the 4 MiB that the services take."""
+STREAM_SECONDS = 3_600.0
+DERIVATION = 1
+"""Raised whenever a layout comes to mean other rows, so that old answers are not taken for new ones."""
+
+
+class HazardLayout(StrEnum):
+    """The layouts of hazard tables."""
+
+    OWN = "own"
+    INSPECTION_RESULTS = "inspection-results"
+
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        exists=True, dir_okay=False, help=say("CSV（可为 .gz）或 XLSX 文件", "CSV (plain or .gz) or XLSX file")
+    ),
+]
+Mapped = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help=say("字段对应的列名，可多次使用", "which column a field stands in; repeatable"),
+    ),
+]
+Region = Annotated[
+    str,
+    typer.Option(
+        "--region", metavar="CODE", help=say("未注明区划的对象所在区划", "region of sites whose rows name none")
+    ),
+]
+Unit = Annotated[
+    str,
+    typer.Option(
+        "--unit", metavar="units/…", help=say("未注明单位的对象的责任单位", "unit of sites whose rows name none")
+    ),
+]
+NoSites = Annotated[
+    bool,
+    typer.Option(
+        "--no-sites",
+        help=say("检查对象已另行导入，不再创建或更新", "the sites are there already: neither create nor update them"),
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help=say("只检查，不保存", "check everything, keep nothing"))]
+Errors = Annotated[
+    Path | None,
+    typer.Option(
+        "--errors",
+        help=say(
+            "被拒绝的行写入该文件（默认为当前目录下的 FILE.errors.csv）",
+            "refused rows go here (default: FILE.errors.csv in this directory)",
+        ),
+    ),
+]
+Encoding = Annotated[str, typer.Option("--encoding", help=say("CSV 编码", "encoding of a CSV file"))]
+Sheet = Annotated[
+    str, typer.Option("--sheet", help=say("工作表名，默认第一张", "sheet of a workbook, the first by default"))
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``dutyloop import``."""
+    added = typer.Typer(
+        no_args_is_help=True,
+        help=say("导入旧系统数据；中断后重新运行即可继续", "legacy data; after a cut, run it again"),
+    )
+    added.command("regions", help=say("导入行政区划（上级在前）", "regions, parents before children"))(regions)
+    added.command("sites", help=say("导入检查对象", "sites"))(sites)
+    added.command("visits", help=say("导入检查记录", "visits"))(visits)
+    added.command("hazards", help=say("导入隐患台账或检查结果", "a hazard ledger, or inspection results"))(hazards)
+    app.add_typer(added, name="import")
+
+
+def regions(
+    file: File,
+    columns: Mapped = None,
+    encoding: Encoding = "utf-8-sig",
+    sheet: Sheet = "",
+    dry_run: DryRun = False,
+    errors: Errors = None,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import regions."""
+    source = Source(file, REGIONS, _chosen(columns), encoding, sheet)
+    _run(Migration("regions", source, Place(), dry_run, errors, person, as_json))
+
+
+def sites(
+    file: File,
+    columns: Mapped = None,
+    region: Region = "",
+    unit: Unit = "",
+    encoding: Encoding = "utf-8-sig",
+    sheet: Sheet = "",
+    dry_run: DryRun = False,
+    errors: Errors = None,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import sites."""
+    source = Source(file, SITES, _chosen(columns), encoding, sheet)
+    _run(Migration("sites", source, Place(region, unit), dry_run, errors, person, as_json))
+
+
+def visits(
+    file: File,
+    columns: Mapped = None,
+    region: Region = "",
+    unit: Unit = "",
+    no_sites: NoSites = False,
+    encoding: Encoding = "utf-8-sig",
+    sheet: Sheet = "",
+    dry_run: DryRun = False,
+    errors: Errors = None,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import visits and, unless they are there already, their sites."""
+    source = Source(file, VISITS, _chosen(columns), encoding, sheet)
+    _run(Migration("visits", source, Place(region, unit), dry_run, errors, person, as_json, no_sites))
+
+
+def hazards(
+    file: File,
+    layout: Annotated[
+        HazardLayout,
+        typer.Option(help=say("表格布局：自有布局，或检查结果", "our own layout, or a ledger of inspection results")),
+    ] = HazardLayout.OWN,
+    columns: Mapped = None,
+    region: Region = "",
+    unit: Unit = "",
+    no_sites: NoSites = False,
+    encoding: Encoding = "utf-8-sig",
+    sheet: Sheet = "",
+    dry_run: DryRun = False,
+    errors: Errors = None,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import hazards; of inspection results the visits too."""
+    chosen = RESULTS if layout is HazardLayout.INSPECTION_RESULTS else HAZARDS
+    source = Source(file, chosen, _chosen(columns), encoding, sheet)
+    _run(Migration(f"hazards/{layout}", source, Place(region, unit), dry_run, errors, person, as_json, no_sites))
+
+
+def _chosen(columns: Sequence[str] | None) -> Mapping[str, str]:
+    chosen = {}
+    for text in columns or ():
+        name, equals, column = text.partition("=")
+        if not equals or not name or not column:
+            raise typer.BadParameter(say("应为 字段=列名", "must be FIELD=COLUMN"), param_hint="--map")
+        chosen[name.strip()] = column.strip()
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file and how it is read."""
+
+    path: Path
+    layout: Layout
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "utf-8-sig"
+    sheet: str = ""
+
+    def columns(self) -> Mapping[str, str]:
+        """Map our fields to the file's columns. Raises SheetError when one is missing."""
+        with raw_rows(self.path, self.encoding, self.sheet) as raw:
+            columns = columns_of(next(raw, ()), self.layout.fields, self.chosen)
+        for name in self.layout.required:
+            if name not in columns:
+                known = "/".join(self.layout.fields[name])
+                raise SheetError(
+                    say(
+                        f"缺少列“{name}”（可识别：{known}；或用 --map {name}=列名）",
+                        f"no column for {name} (known headings: {known}; or give --map {name}=COLUMN)",
+                    )
+                )
+        return columns
+
+    def rows(self) -> Iterator[Row]:
+        """Read the file from its beginning."""
+        with raw_rows(self.path, self.encoding, self.sheet) as raw:
+            header = next(raw, ())
+            yield from rows_of(raw, header, columns_of(header, self.layout.fields, self.chosen))
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One run of an import."""
+
+    kind: str
+    source: Source
+    place: Place
+    dry_run: bool = False
+    errors: Path | None = None
+    person: str | None = None
+    as_json: bool = False
+    no_sites: bool = False
+
+    def phases(self) -> Sequence[Phase]:
+        """Return the imports that the file becomes, in order."""
+        found = self.source.layout.phases(self.source.rows, self.place)
+        return [phase for phase in found if not (self.no_sites and phase.name == "sites" and len(found) > 1)]
+
+    def key(self, content_sha256: str) -> str:
+        """Return what tells this import from every other: content and all that changes what is sent."""
+        options = {
+            "kind": self.kind,
+            "derivation": DERIVATION,
+            "map": dict(sorted(self.source.chosen.items())),
+            "encoding": self.source.encoding,
+            "sheet": self.source.sheet,
+            "place": asdict(self.place),
+            "chunk_rows": CHUNK_ROWS,
+        }
+        return sha256(content_sha256.encode() + orjson.dumps(options, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def errors_path(self) -> Path:
+        """Return where refused rows are written."""
+        return self.errors or Path(self.source.path.name + ".errors.csv")
+
+
+def chunk_id(key: str, phase: str, number: int) -> str:
+    """Return the request id of a chunk: always the same for the same import."""
+    return "import-" + sha256(f"{key}\x1f{phase}\x1f{number}".encode()).hexdigest()[:48]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a phase came to. Every row is in one of the counts after ``rows``."""
+
+    rows: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    unchecked: int = 0
+    """In a dry run: rows whose site would have been created, which the services therefore could not look up."""
+
+    def add(self, report: kit_pb2.ImportReport, unchecked: int) -> None:
+        """Count a chunk."""
+        self.rows += report.rows
+        self.created += report.created
+        self.updated += report.updated
+        self.unchanged += report.unchanged
+        self.rejected += report.rejected - unchecked
+        self.unchecked += unchecked
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to."""
+
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    faults: list[tuple[int, str, str]] = field(default_factory=list)
+
+    @property
+    def rejected(self) -> int:
+        """Count the refused rows of all phases."""
+        return sum(tally.rejected for tally in self.tallies.values())
+
+
+Send = Callable[[str, Iterator[Message]], kit_pb2.ImportReport]
+"""Sends one chunk's messages to a method."""
+
+
+def migrate(
+    migration: Migration, columns: Mapping[str, str], key: str, send: Send, advance: Callable[[str, int], None]
+) -> Outcome:
+    """Send every phase, chunk by chunk; ``advance`` hears of the rows done."""
+    outcome = Outcome()
+    new_sites: set[str] = set()
+    for phase in migration.phases():
+        tally = outcome.tallies.setdefault(phase.name, Tally())
+        faults = Faults()
+        rows = phase.rows(faults)
+        number = 0
+        while chunk := list(islice(rows, CHUNK_ROWS)):
+            header = kit_pb2.ImportHeader(request_id=chunk_id(key, phase.name, number), dry_run=migration.dry_run)
+            report = send(phase.method, messages_of(phase.method, header, chunk))
+            unchecked = _of_new_sites(report, chunk, new_sites)
+            tally.add(report, len(unchecked))
+            for error in report.errors:
+                if error.row not in unchecked:
+                    faults.add(error.row, phase.names.get(error.column, error.column), error.reason)
+            if migration.dry_run and phase.name == "sites":
+                refused = {error.row for error in report.errors}
+                new_sites.update(row.site.legacy_id for row in chunk if row.row not in refused)  # type: ignore[attr-defined]
+            number += 1
+            advance(phase.name, len(chunk))
+        _add_local(tally, faults)
+        outcome.faults.extend((row, columns.get(at, at), reason) for row, at, reason in sorted(faults.rows))
+    return outcome
+
+
+def _of_new_sites(report: kit_pb2.ImportReport, chunk: Sequence[Any], new_sites: set[str]) -> set[int]:
+    """Return the rows that were refused only because a dry run kept no site."""
+    if not new_sites:
+        return set()
+    refused = {error.row for error in report.errors if error.column == "site_legacy_id"}
+    return {row.row for row in chunk if row.row in refused and row.site_legacy_id in new_sites}
+
+
+def _add_local(tally: Tally, faults: Faults) -> None:
+    """Count the rows that were refused without being sent."""
+    local = len(faults.rows) - tally.rejected
+    tally.rows += local
+    tally.rejected += local
+
+
+def messages_of(method: str, header: kit_pb2.ImportHeader, rows: Sequence[Message]) -> Iterator[Message]:
+    """Pack a chunk into messages of at most a thousand rows that the services take; the first has the header."""
+    make: Any = message_class(find_method(method)[0].input_type)
+    message = make(header=header)
+    size = 0
+    for row in rows:
+        if len(message.rows) == MESSAGE_ROWS or (message.rows and size + row.ByteSize() > MESSAGE_BYTES):
+            yield message
+            message, size = make(), 0
+        message.rows.append(row)
+        size += row.ByteSize()
+    yield message
+
+
+def _run(migration: Migration) -> None:
+    source = migration.source
+    try:
+        columns = source.columns()
+        content = sha256_of(source.path)
+        total = sum(1 for _ in source.rows())
+        connection = Connection(migration.person)
+
+        def send(method: str, messages: Iterator[Message]) -> kit_pb2.ImportReport:
+            found, stub = find_method(method)
+            report: kit_pb2.ImportReport = connection.call(
+                getattr(connection.stub(stub), found.name), messages, STREAM_SECONDS
+            )
+            return report
+
+        with _progress(total) as advance, _told_how_to_resume(migration):
+            outcome = migrate(migration, columns, migration.key(content), send, advance)
+        figures = source.layout.figures
+        counted = asdict(figures(source.rows)) if figures else None
+    except SheetError as error:
+        fail(str(error), Exit.USAGE)
+    _report(migration, content, outcome, counted)
+    if outcome.rejected:
+        leave(Exit.MISMATCH)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        disable=not err.is_terminal,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def advance(phase: str, rows: int) -> None:
+        if phase not in tasks:
+            for task in tasks.values():
+                shown.stop_task(task)
+            tasks[phase] = shown.add_task(phase, total=total)
+        shown.advance(tasks[phase], rows)
+
+    with shown:
+        yield advance
+
+
+@contextmanager
+def _told_how_to_resume(migration: Migration) -> Iterator[None]:
+    try:
+        yield
+    except (DomainError, KeyboardInterrupt):
+        if not migration.dry_run:
+            err.print(
+                say(
+                    "导入中断；用同样的参数重新运行即可继续，已完成的部分不会重复",
+                    "the import was cut; run the same command again to go on: what is done is not done twice",
+                )
+            )
+        raise
+
+
+def _report(migration: Migration, content: str, outcome: Outcome, figures: Mapping[str, Any] | None) -> None:
+    path = migration.errors_path()
+    if outcome.faults or path.exists():
+        try:
+            write_errors(path, outcome.faults)
+        except OSError as error:
+            fail(say(f"无法写入 {path}：{error}", f"cannot write {path}: {error}"))
+    if migration.as_json:
+        print_json(
+            {
+                "file": str(migration.source.path),
+                "sha256": content,
+                "dry_run": migration.dry_run,
+                "phases": {name: asdict(tally) for name, tally in outcome.tallies.items()},
+                "rejected": outcome.rejected,
+                "errors_file": str(path) if outcome.faults else None,
+                "derived": _text_keys(figures),
+            }
+        )
+        return
+    title = (
+        say("导入（试运行，未保存）", "import (dry run, nothing kept)") if migration.dry_run else say("导入", "import")
+    )
+    headings = [
+        "",
+        say("行", "rows"),
+        say("新建", "created"),
+        say("更新", "updated"),
+        say("未变", "unchanged"),
+        say("拒绝", "rejected"),
+    ]
+    if migration.dry_run:
+        headings.append(say("未检查", "unchecked"))
+    counts = ((name, *asdict(tally).values()) for name, tally in outcome.tallies.items())
+    print_table(title, headings, (row[: len(headings)] for row in counts))
+    for name, value in (_text_keys(figures) or {}).items():
+        out.print(f"{name}: {orjson.dumps(value).decode()}", highlight=False, markup=False)
+    if outcome.faults:
+        err.print(say(f"被拒绝的行见 {path}", f"the refused rows are in {path}"), highlight=False, markup=False)
+    if not migration.dry_run:
+        out.print(say("可放心重复运行：同一文件不会重复导入", "safe to run again: the same file is not taken in twice"))
+
+
+def _text_keys(figures: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if figures is None:
+        return None
+    return {
+        name: {str(key): each for key, each in value.items()} if isinstance(value, Mapping) else value
+        for name, value in figures.items()
+    }

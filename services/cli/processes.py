@@ -1,0 +1,216 @@
+"""Process commands: up, down, status, serve, worker, migrate, token."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import psutil
+import typer
+import uvloop
+
+from infra.demo import run as demo_run
+from infra.embedded.stack import Stack, StackConfig, StackError, running_environment
+from services.cli.connection import DATA_DIR_VARIABLE, data_dir, issue_token, use_running_stack
+from services.cli.demo import DemoProgress
+from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
+from services.cli.words import say
+from services.directory.bootstrap import bootstrap
+from services.kit import migrate as migrations
+from services.kit import serve as hosting
+from services.kit.settings import SettingsError, settings
+from workflows import worker as worker_process
+
+DOWN_SECONDS = 60.0
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help=say("数据目录（默认 build/stack）", "data directory (default build/stack)")),
+]
+AsJson = Annotated[bool, typer.Option("--json", help=say("输出 JSON", "print JSON"))]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the process commands."""
+    app.command(help=say("启动整套嵌入式系统", "start the whole embedded stack"))(up)
+    app.command(help=say("在嵌入式系统上完整演示一座城市的百日行动", "live through a city's campaign, embedded"))(demo)
+    app.command(help=say("停止正在运行的嵌入式系统", "stop the running embedded stack"))(down)
+    app.command(help=say("查看嵌入式系统状态", "show the embedded stack's state"))(status)
+    app.command(help=say("单独运行若干服务", "serve some services on their own"))(serve)
+    app.command(help=say("单独运行流程执行器", "run the workflow worker on its own"))(worker)
+    app.command(help=say("升级数据库结构", "bring the database schema up to date"))(migrate)
+    app.command(help=say("签发开发用访问令牌", "issue a development access token"))(token)
+
+
+def take_data_dir(chosen: Path | None) -> Path:
+    """Make ``--data-dir`` what the whole process uses."""
+    if chosen is not None:
+        os.environ[DATA_DIR_VARIABLE] = str(chosen.absolute())
+    return data_dir()
+
+
+def up(
+    data: DataDir = None,
+    port: Annotated[int, typer.Option(help=say("gRPC 端口", "gRPC port"))] = 7400,
+    temporal_port: Annotated[int, typer.Option(help=say("Temporal 端口", "Temporal port"))] = 7233,
+    ui_port: Annotated[
+        int, typer.Option(help=say("Temporal 界面端口，0 为不启用", "Temporal UI port, 0 for none"))
+    ] = 8233,
+    with_demo: Annotated[
+        bool,
+        typer.Option("--demo", help=say("启动后放入演示城市（虚拟时间）", "put the demo's city in (virtual time)")),
+    ] = False,
+    scale: Annotated[int, typer.Option(min=1, max=10, help=say("演示规模除数", "divides the demo"))] = 1,
+    virtual_time: Annotated[
+        bool, typer.Option("--virtual-time", help=say("启用虚拟时间（演示、测试）", "virtual time (demos, tests)"))
+    ] = False,
+) -> None:
+    """Start everything, print where it is, and run until Ctrl-C."""
+    directory = take_data_dir(data)
+    config = StackConfig(
+        data_dir=directory,
+        grpc_port=port,
+        temporal_port=temporal_port,
+        ui_port=ui_port or None,
+        virtual_time=virtual_time or with_demo,
+    )
+
+    async def main() -> None:
+        stack = Stack(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stack.ask_to_stop)
+        try:
+            await stack.start()
+            out.print(say(f"dutyloop 已启动：gRPC {stack.grpc_address}", f"dutyloop is up: gRPC {stack.grpc_address}"))
+            if with_demo:
+                with DemoProgress() as progress:
+                    await demo_run.live_through(stack, scale, progress.show)
+            if stack.temporal_ui_url:
+                out.print(say(f"流程界面：{stack.temporal_ui_url}", f"workflow UI: {stack.temporal_ui_url}"))
+            out.print(say("按 Ctrl-C 停止", "Ctrl-C stops it"))
+            await stack.wait()
+        finally:
+            await stack.stop()
+
+    try:
+        asyncio.run(main())
+    except StackError as error:
+        fail(str(error))
+    leave(Exit.OK)
+
+
+def down(data: DataDir = None) -> None:
+    """Ask the running stack to stop and wait until it has."""
+    directory = take_data_dir(data)
+    pid = _running_pid(directory)
+    if pid is None:
+        out.print(say("没有正在运行的系统", "nothing is running"))
+        return
+    os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + DOWN_SECONDS
+    while time.monotonic() < end:
+        if not psutil.pid_exists(pid):
+            out.print(say("已停止", "stopped"))
+            return
+        time.sleep(0.2)
+    fail(say(f"进程 {pid} 未能停止", f"process {pid} did not stop"), Exit.UNAVAILABLE)
+
+
+def demo(
+    scale: Annotated[
+        int, typer.Option(min=1, max=10, help=say("规模除数（10 为十分之一）", "divides the campaign"))
+    ] = 1,
+    report: Annotated[Path, typer.Option(help=say("结果文件", "report file"))] = Path("build/demo.json"),
+) -> None:
+    """Run the main job on an embedded stack of its own; the last line says DEMO OK, or what does not match."""
+    with DemoProgress() as progress:
+        try:
+            outcome = asyncio.run(demo_run.demo(Path("build/demo").absolute(), scale, progress.show))
+        except StackError as error:
+            fail(str(error))
+    demo_run.write_report(outcome, scale, report)
+    print_table(say("演示结果", "demo"), ("", ""), [(key, value) for key, value in outcome.figures.items()])
+    if outcome.mismatches:
+        fail("\n".join(say(*mismatch) for mismatch in outcome.mismatches), Exit.MISMATCH)
+    out.print("DEMO OK")
+    leave(Exit.OK)
+
+
+def _running_pid(directory: Path) -> int | None:
+    try:
+        running_environment(directory)
+        pid: int = orjson.loads((directory / "status.json").read_bytes())["pid"]
+    except (StackError, OSError, KeyError, ValueError):
+        return None
+    return pid
+
+
+def status(data: DataDir = None, as_json: AsJson = False) -> None:
+    """Show what runs and where; exit 5 when nothing does."""
+    directory = take_data_dir(data)
+    if _running_pid(directory) is None:
+        err.print(say("没有正在运行的系统", "nothing is running"))
+        leave(Exit.UNAVAILABLE)
+    found = orjson.loads((directory / "status.json").read_bytes())
+    if as_json:
+        print_json(found)
+    else:
+        print_table(say("状态", "status"), ("", ""), sorted((str(key), str(value)) for key, value in found.items()))
+
+
+def serve(
+    names: Annotated[list[str] | None, typer.Argument(help=say("服务名", "service names"))] = None,
+    everything: Annotated[bool, typer.Option("--all", help=say("全部服务", "every service"))] = False,
+) -> None:
+    """Serve the named services, or all, in this process."""
+    chosen = list(hosting.SERVICES) if everything else list(names or [])
+    unknown = sorted(set(chosen) - set(hosting.SERVICES))
+    if not chosen or unknown:
+        known = ", ".join(hosting.SERVICES)
+        fail(say(f"请给出服务名（{known}）", f"name services out of {known}"), Exit.USAGE)
+    try:
+        hosting.run(chosen)
+    except (SettingsError, OSError) as error:
+        fail(str(error))
+    leave(Exit.OK)
+
+
+def worker() -> None:
+    """Run the workflow worker."""
+    try:
+        worker_process.run()
+    except (SettingsError, RuntimeError) as error:
+        fail(str(error))
+    leave(Exit.OK)
+
+
+def migrate() -> None:
+    """Apply what migrations are missing, then create the first operator where there is none."""
+
+    async def main() -> list[str]:
+        applied = await migrations.migrate(settings())
+        await bootstrap(settings())
+        return applied
+
+    try:
+        use_running_stack()
+        applied = uvloop.run(main())
+    except (SettingsError, migrations.MigrationError, OSError) as error:
+        fail(str(error))
+    for name in applied:
+        out.print(name, highlight=False)
+    out.print(say(f"已应用 {len(applied)} 项", f"{len(applied)} applied"))
+
+
+def token(
+    person: Annotated[str, typer.Option(help=say("人员，如 people/operator", "the person, such as people/operator"))],
+    hours: Annotated[float, typer.Option(min=0.01, max=720, help=say("有效小时数", "hours of validity"))] = 1.0,
+    data: DataDir = None,
+) -> None:
+    """Print an access token of the development issuer."""
+    take_data_dir(data)
+    use_running_stack()
+    out.print(issue_token(person, int(hours * 3600)), highlight=False)

@@ -1,0 +1,5 @@
+"""Serves directory alone: ``python -m services.directory``."""
+
+from services.kit.serve import run
+
+run(["directory"])

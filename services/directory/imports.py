@@ -1,0 +1,282 @@
+"""Importing regions and sites: what is checked per row, what in bulk, and how the rows are merged."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dutyloop.directory.v1 import directory_pb2
+from services.directory import messages, rules
+from services.kit.call import Call
+from services.kit.db import Connection
+from services.kit.errors import InvalidFields, invalid
+from services.kit.imports import IMPORT_SECONDS, Importer, Merged
+from services.kit.names import id_of, optional_id
+
+STAGE_REGIONS = """
+CREATE TEMPORARY TABLE import_row (
+    code text COLLATE "C" NOT NULL,
+    parent_code text COLLATE "C" NOT NULL,
+    display_name text NOT NULL
+) ON COMMIT DROP
+"""
+
+REFUSE_REPEATED_REGIONS = """
+UPDATE import_row
+SET faulty_column = 'code', problem = 'duplicate'
+FROM (
+    SELECT code, min(position) AS first
+    FROM import_row
+    GROUP BY code
+    HAVING count(*) > 1
+) AS repeated
+WHERE import_row.code = repeated.code AND import_row.position > repeated.first
+"""
+
+REFUSE_ORPHANED_REGIONS = """
+UPDATE import_row
+SET faulty_column = 'parent_code', problem = 'unknown_reference'
+FROM (
+    SELECT DISTINCT parent_code AS code
+    FROM import_row
+    WHERE problem IS NULL AND parent_code <> ''
+) AS parent
+WHERE import_row.problem IS NULL
+    AND import_row.parent_code = parent.code
+    AND NOT EXISTS (SELECT FROM region WHERE region.code = parent.code)
+    AND NOT EXISTS (SELECT FROM import_row AS other WHERE other.code = parent.code AND other.problem IS NULL)
+"""
+
+MERGE_REGIONS = """
+WITH updated AS (
+    UPDATE region
+    SET display_name = import_row.display_name
+    FROM import_row
+    WHERE import_row.problem IS NULL
+        AND region.code = import_row.code
+        AND region.display_name <> import_row.display_name
+    RETURNING 1
+), created AS (
+    INSERT INTO region (code, parent_code, display_name)
+    SELECT code, parent_code, display_name
+    FROM import_row
+    WHERE problem IS NULL AND NOT EXISTS (SELECT FROM region WHERE region.code = import_row.code)
+    ORDER BY code
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM created) AS created, (SELECT count(*) FROM updated) AS updated
+"""
+
+
+def region_importer(call: Call) -> Importer[directory_pb2.RegionRow]:
+    """Return the importer of regions: those within the caller's reach, parents in any order."""
+    everywhere = "" in call.scope.regions
+
+    def record_of(row: directory_pb2.RegionRow) -> Sequence[Any]:
+        code, parent_code = row.code, row.parent_code
+        if violation := rules.region_violation(code, parent_code):
+            raise InvalidFields(violation)
+        if not row.display_name:
+            raise invalid("display_name", "required")
+        if not everywhere and not call.scope.covers(code):
+            raise invalid("code", "out_of_reach")
+        return code, parent_code, row.display_name
+
+    async def merge(connection: Connection) -> Merged:
+        await connection.execute(REFUSE_REPEATED_REGIONS, timeout=IMPORT_SECONDS)
+        for _ in rules.PARENT_LENGTH:  # a refused parent orphans its children, level by level
+            if await connection.execute(REFUSE_ORPHANED_REGIONS, timeout=IMPORT_SECONDS) == "UPDATE 0":
+                break
+        return await _merged(connection, MERGE_REGIONS)
+
+    return Importer(
+        "directory.region.imported", STAGE_REGIONS, ("code", "parent_code", "display_name"), record_of, merge
+    )
+
+
+STAGE_SITES = """
+CREATE TEMPORARY TABLE import_row (
+    new_id text COLLATE "C" NOT NULL,
+    legacy_id text COLLATE "C" NOT NULL,
+    credit_code text COLLATE "C" NOT NULL,
+    display_name text NOT NULL,
+    region_code text COLLATE "C" NOT NULL,
+    unit_id text COLLATE "C" NOT NULL,
+    sector text NOT NULL,
+    colour text NOT NULL,
+    unit_path text COLLATE "C" NOT NULL DEFAULT '',
+    site_id text COLLATE "C"
+) ON COMMIT DROP
+"""
+
+REFUSE_REPEATED_SITES = """
+WITH numbered AS (
+    SELECT position,
+        legacy_id <> '' AND row_number() OVER (PARTITION BY legacy_id ORDER BY position) > 1 AS legacy_repeated,
+        credit_code <> '' AND row_number() OVER (PARTITION BY credit_code ORDER BY position) > 1 AS credit_repeated
+    FROM import_row
+)
+UPDATE import_row
+SET problem = 'duplicate', faulty_column = CASE WHEN legacy_repeated THEN 'legacy_id' ELSE 'credit_code' END
+FROM numbered
+WHERE import_row.position = numbered.position AND (legacy_repeated OR credit_repeated)
+"""
+
+FIND_SITE_UNITS = """
+UPDATE import_row
+SET unit_path = unit.path
+FROM unit
+WHERE import_row.unit_id <> ''
+    AND unit.id = import_row.unit_id
+    AND (unit.region_code ^@ ANY($1::text[]) OR unit.path ^@ ANY($2::text[]))
+"""
+
+REFUSE_SITE_REFERENCES = """
+UPDATE import_row
+SET problem = 'unknown_reference',
+    faulty_column = CASE WHEN unit_id <> '' AND unit_path = '' THEN 'unit' ELSE 'region' END
+WHERE problem IS NULL
+    AND ((unit_id <> '' AND unit_path = '')
+        OR NOT EXISTS (SELECT FROM region WHERE region.code = import_row.region_code)
+        OR NOT (region_code ^@ ANY($1::text[]) OR unit_path ^@ ANY($2::text[])))
+"""
+
+FIND_SITES_BY_LEGACY_ID = """
+UPDATE import_row
+SET site_id = site.id
+FROM site
+WHERE problem IS NULL AND import_row.legacy_id <> '' AND site.legacy_id = import_row.legacy_id
+"""
+
+FIND_SITES_BY_CREDIT_CODE = """
+UPDATE import_row
+SET site_id = site.id,
+    problem = CASE WHEN import_row.site_id <> site.id THEN 'duplicate' END,
+    faulty_column = CASE WHEN import_row.site_id <> site.id THEN 'credit_code' END
+FROM site
+WHERE problem IS NULL AND import_row.credit_code <> '' AND site.credit_code = import_row.credit_code
+"""
+
+REFUSE_SITES_OUT_OF_REACH = """
+UPDATE import_row
+SET problem = 'out_of_reach',
+    faulty_column = CASE WHEN import_row.legacy_id <> '' THEN 'legacy_id' ELSE 'credit_code' END
+FROM site
+WHERE problem IS NULL
+    AND site.id = import_row.site_id
+    AND NOT (site.region_code ^@ ANY($1::text[]) OR site.unit_path ^@ ANY($2::text[]))
+"""
+
+REFUSE_CHANGED_IDENTITIES = """
+UPDATE import_row
+SET problem = 'not_in_mask',
+    faulty_column = CASE
+        WHEN site.region_code <> import_row.region_code THEN 'region'
+        WHEN site.legacy_id <> import_row.legacy_id AND import_row.legacy_id <> '' THEN 'legacy_id'
+        ELSE 'credit_code'
+    END
+FROM site
+WHERE problem IS NULL
+    AND site.id = import_row.site_id
+    AND (site.region_code <> import_row.region_code
+        OR (site.legacy_id <> import_row.legacy_id AND import_row.legacy_id <> '')
+        OR (site.credit_code <> import_row.credit_code AND import_row.credit_code <> ''))
+"""
+
+REFUSE_SITES_NAMED_TWICE = """
+UPDATE import_row
+SET problem = 'duplicate', faulty_column = CASE WHEN legacy_id <> '' THEN 'legacy_id' ELSE 'credit_code' END
+FROM (
+    SELECT site_id AS id, min(position) AS first
+    FROM import_row
+    WHERE problem IS NULL AND site_id IS NOT NULL
+    GROUP BY site_id
+    HAVING count(*) > 1
+) AS repeated
+WHERE problem IS NULL AND import_row.site_id = repeated.id AND import_row.position > repeated.first
+"""
+
+# An empty cell keeps what is known: an import adds and corrects, it does not clear. The new values are
+# written in terms of site itself, so that one changed meanwhile is judged as it then stands.
+MERGE_SITES = """
+WITH updated AS (
+    UPDATE site
+    SET display_name = import_row.display_name,
+        credit_code = coalesce(nullif(import_row.credit_code, ''), site.credit_code),
+        legacy_id = coalesce(nullif(import_row.legacy_id, ''), site.legacy_id),
+        unit_id = coalesce(nullif(import_row.unit_id, ''), site.unit_id),
+        unit_path = coalesce(nullif(import_row.unit_path, ''), site.unit_path),
+        sector = coalesce(nullif(import_row.sector, ''), site.sector),
+        colour = coalesce(nullif(import_row.colour, 'UNSPECIFIED'), site.colour),
+        revision = site.revision + 1
+    FROM import_row
+    WHERE import_row.problem IS NULL
+        AND site.id = import_row.site_id
+        AND (site.display_name <> import_row.display_name
+            OR site.credit_code IS DISTINCT FROM coalesce(nullif(import_row.credit_code, ''), site.credit_code)
+            OR site.legacy_id IS DISTINCT FROM coalesce(nullif(import_row.legacy_id, ''), site.legacy_id)
+            OR site.unit_id IS DISTINCT FROM coalesce(nullif(import_row.unit_id, ''), site.unit_id)
+            OR site.sector <> coalesce(nullif(import_row.sector, ''), site.sector)
+            OR site.colour <> coalesce(nullif(import_row.colour, 'UNSPECIFIED'), site.colour))
+    RETURNING 1
+), created AS (
+    INSERT INTO site
+        (id, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id)
+    SELECT new_id, display_name, nullif(credit_code, ''), region_code, nullif(unit_id, ''), unit_path, sector,
+        colour, nullif(legacy_id, '')
+    FROM import_row
+    WHERE problem IS NULL AND site_id IS NULL
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM created) AS created, (SELECT count(*) FROM updated) AS updated
+"""
+
+SITE_COLUMNS = (
+    "new_id",
+    "legacy_id",
+    "credit_code",
+    "display_name",
+    "region_code",
+    "unit_id",
+    "sector",
+    "colour",
+)
+
+
+def site_importer(call: Call) -> Importer[directory_pb2.SiteRow]:
+    """Return the importer of sites: a known legacy id or credit code names the site that the row updates."""
+    scope = (list(call.scope.regions), list(call.scope.unit_paths))
+
+    def record_of(row: directory_pb2.SiteRow) -> Sequence[Any]:
+        site = row.site
+        rules.require_credit_code(site.credit_code, "credit_code")
+        if not (site.legacy_id or site.credit_code):
+            raise invalid("legacy_id", "required")
+        if not site.region:
+            raise invalid("region", "required")
+        return (
+            call.new_id(site.legacy_id, site.credit_code),
+            site.legacy_id,
+            site.credit_code,
+            site.display_name,
+            id_of(site.region, "regions", "region"),
+            optional_id(site.unit, "units", "unit"),
+            site.sector,
+            messages.COLOUR[site.colour],
+        )
+
+    async def merge(connection: Connection) -> Merged:
+        await connection.execute(REFUSE_REPEATED_SITES, timeout=IMPORT_SECONDS)
+        await connection.execute(FIND_SITE_UNITS, *scope, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_SITE_REFERENCES, *scope, timeout=IMPORT_SECONDS)
+        await connection.execute(FIND_SITES_BY_LEGACY_ID, timeout=IMPORT_SECONDS)
+        await connection.execute(FIND_SITES_BY_CREDIT_CODE, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_SITES_OUT_OF_REACH, *scope, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_CHANGED_IDENTITIES, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_SITES_NAMED_TWICE, timeout=IMPORT_SECONDS)
+        return await _merged(connection, MERGE_SITES)
+
+    return Importer("directory.site.imported", STAGE_SITES, SITE_COLUMNS, record_of, merge)
+
+
+async def _merged(connection: Connection, merge: str) -> Merged:
+    counts = await connection.fetch(merge, timeout=IMPORT_SECONDS)
+    return Merged(counts[0]["created"], counts[0]["updated"])

@@ -1,0 +1,200 @@
+"""Rows and dates to messages and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import asyncpg
+from google.type import date_pb2
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.kit.v1 import kit_pb2
+from dutyloop.policy.v1 import policy_pb2
+from services.directory.calendar import Deadline, Unit, describe
+from services.directory.rules import PARENT_LENGTH, DeadlineQuestion
+from services.directory.statutory import StatutoryClock
+from services.kit.catalogue import Locale
+from services.kit.errors import invalid
+from services.kit.names import name_of
+
+
+def _words(enum: Any, prefix: str) -> Mapping[int, str]:
+    """Map an enum's numbers to the words stored: its names without their prefix."""
+    return {number: name.removeprefix(prefix) for name, number in enum.items()}
+
+
+def _numbers(words: Mapping[int, str]) -> Mapping[str, Any]:
+    return {word: number for number, word in words.items()}
+
+
+UNIT_KIND = _words(directory_pb2.UnitKind, "UNIT_KIND_")
+REACH = _words(directory_pb2.PostReach, "POST_REACH_")
+COLOUR = _words(directory_pb2.RiskColour, "RISK_COLOUR_")
+ROLE = _words(policy_pb2.Role, "ROLE_")
+_UNIT_KIND_NUMBER = _numbers(UNIT_KIND)
+_REACH_NUMBER = _numbers(REACH)
+_COLOUR_NUMBER = _numbers(COLOUR)
+_ROLE_NUMBER = _numbers(ROLE)
+_REGION_LEVEL: Mapping[int, Any] = {length: level for level, length in enumerate(PARENT_LENGTH, start=1)}
+_TERM_UNIT: Mapping[int, Unit] = {
+    kit_pb2.TERM_UNIT_NATURAL_DAYS: Unit.NATURAL_DAYS,
+    kit_pb2.TERM_UNIT_WORKING_DAYS: Unit.WORKING_DAYS,
+    kit_pb2.TERM_UNIT_HOURS: Unit.HOURS,
+    kit_pb2.TERM_UNIT_WORKING_HOURS: Unit.WORKING_HOURS,
+    kit_pb2.TERM_UNIT_MONTHS: Unit.MONTHS,
+    kit_pb2.TERM_UNIT_YEARS: Unit.YEARS,
+}
+
+
+def to_date(message: date_pb2.Date) -> date:
+    """Return the date of a message whose field rules hold."""
+    return date(message.year, message.month, message.day)
+
+
+def set_date(target: date_pb2.Date, day: date) -> None:
+    """Set a date message in place."""
+    target.year, target.month, target.day = day.year, day.month, day.day
+
+
+def region_message(row: asyncpg.Record) -> directory_pb2.Region:
+    """Return the region of a row; its level follows from the length of its code."""
+    return directory_pb2.Region(
+        name=name_of("regions", row["code"]),
+        parent=name_of("regions", row["parent_code"]),
+        level=_REGION_LEVEL[len(row["code"])],
+        display_name=row["display_name"],
+    )
+
+
+def unit_message(row: asyncpg.Record) -> directory_pb2.Unit:
+    """Return the unit of a row."""
+    return directory_pb2.Unit(
+        name=name_of("units", row["id"]),
+        etag=str(row["revision"]),
+        display_name=row["display_name"],
+        region=name_of("regions", row["region_code"]),
+        parent=name_of("units", row["parent_id"]),
+        kind=_UNIT_KIND_NUMBER[row["kind"]],
+        enforcement=row["enforcement"],
+        path=row["path"],
+    )
+
+
+def person_message(row: asyncpg.Record) -> directory_pb2.Person:
+    """Return the person of a row."""
+    return directory_pb2.Person(
+        name=name_of("people", row["id"]), display_name=row["display_name"], unit=name_of("units", row["unit_id"])
+    )
+
+
+def post_message(row: asyncpg.Record) -> directory_pb2.Post:
+    """Return the post of a row."""
+    return directory_pb2.Post(
+        name=name_of("posts", row["id"]),
+        unit=name_of("units", row["unit_id"]),
+        display_name=row["display_name"],
+        roles=[_ROLE_NUMBER[role] for role in row["roles"]],
+        reach=_REACH_NUMBER[row["reach"]],
+    )
+
+
+def appointment_message(row: asyncpg.Record) -> directory_pb2.Appointment:
+    """Return the appointment of a row."""
+    message = directory_pb2.Appointment(
+        name=name_of("appointments", row["id"]),
+        post=name_of("posts", row["post_id"]),
+        person=name_of("people", row["person_id"]),
+    )
+    set_date(message.start_date, row["start_date"])
+    if row["end_date"] is not None:
+        set_date(message.end_date, row["end_date"])
+    return message
+
+
+def site_message(row: asyncpg.Record) -> directory_pb2.Site:
+    """Return the site of a row."""
+    return directory_pb2.Site(
+        name=name_of("sites", row["id"]),
+        etag=str(row["revision"]),
+        display_name=row["display_name"],
+        credit_code=row["credit_code"] or "",
+        region=name_of("regions", row["region_code"]),
+        unit=name_of("units", row["unit_id"]),
+        sector=row["sector"],
+        colour=_COLOUR_NUMBER[row["colour"]],
+        legacy_id=row["legacy_id"] or "",
+    )
+
+
+def notice_message(row: asyncpg.Record) -> directory_pb2.HolidayNotice:
+    """Return the holiday notice of a row."""
+    message = directory_pb2.HolidayNotice(name=name_of("holidayNotices", str(row["year"])))
+    for target, days in ((message.off_dates, row["off_dates"]), (message.work_dates, row["work_dates"])):
+        for day in days:
+            set_date(target.add(), day)
+    return message
+
+
+def access_message(rows: Iterable[asyncpg.Record]) -> directory_pb2.ResolveAccessResponse:
+    """Return the grants of the posts held: a post reaches its unit's subtree or its region's, never both."""
+    message = directory_pb2.ResolveAccessResponse()
+    for row in rows:
+        by_unit = row["reach"] == "UNIT"
+        message.grants.add(
+            post=name_of("posts", row["post_id"]),
+            unit=name_of("units", row["unit_id"]),
+            roles=[_ROLE_NUMBER[role] for role in row["roles"]],
+            region_code="" if by_unit else row["region_code"],
+            unit_path=row["path"] if by_unit else "",
+            home_region_code=row["region_code"],
+        )
+    return message
+
+
+def deadline_question(request: directory_pb2.ExplainDeadlineRequest) -> DeadlineQuestion:
+    """Read the question out of a request."""
+    return DeadlineQuestion(
+        start=request.start_time.ToDatetime(tzinfo=UTC),
+        clock=request.clock,
+        term=_term_of(request.term, "term") if request.HasField("term") else None,
+        pauses=[
+            (pause.start_time.ToDatetime(tzinfo=UTC), pause.end_time.ToDatetime(tzinfo=UTC)) for pause in request.pauses
+        ],
+        extensions=[_term_of(term, f"extensions[{index}]") for index, term in enumerate(request.extensions)],
+        roll_to_working_day=request.roll_to_working_day,
+    )
+
+
+def _term_of(term: kit_pb2.Term, field: str) -> tuple[int, Unit]:
+    if term.unit not in _TERM_UNIT:
+        raise invalid(f"{field}.unit", "unknown_value")
+    return term.amount, _TERM_UNIT[term.unit]
+
+
+def deadline_message(
+    deadline: Deadline, clock: StatutoryClock | None, locale: Locale
+) -> directory_pb2.ExplainDeadlineResponse:
+    """Return the answer: the deadline, its steps in both languages and the source of a catalogued clock."""
+    message = directory_pb2.ExplainDeadlineResponse(
+        provisional=deadline.provisional,
+        steps_zh=[describe(step, "zh-CN") for step in deadline.steps],
+        steps_en=[describe(step, "en") for step in deadline.steps],
+    )
+    message.due_time.FromDatetime(deadline.due)
+    set_date(message.due_date, deadline.due_date)
+    if clock is not None:
+        message.statutory = clock.statutory
+        message.source = clock.citation_en if locale == "en" else clock.citation_zh
+    return message
+
+
+def clock_message(now: datetime, *, virtual: bool) -> directory_pb2.Clock:
+    """Return business time as a message."""
+    message = directory_pb2.Clock(virtual=virtual)
+    message.time.FromDatetime(now)
+    return message
+
+
+def dates(messages: Sequence[date_pb2.Date]) -> list[date]:
+    """Return the dates of messages whose field rules hold."""
+    return [to_date(message) for message in messages]

@@ -1,0 +1,6 @@
+"""Serves the duty service alone."""
+
+from services.kit.serve import run
+
+if __name__ == "__main__":
+    run(["duty"])

@@ -1,0 +1,95 @@
+"""Rows of the duty schema as protobuf messages."""
+
+from datetime import date
+from typing import Any
+
+import asyncpg
+
+from dutyloop.duty.v1 import duty_pb2
+from services.duty.rules import Version
+from services.kit.names import name_of
+
+
+def list_message(row: asyncpg.Record, into: duty_pb2.ResponsibilityList | None = None) -> duty_pb2.ResponsibilityList:
+    """Fill a message from a row of ``responsibility_list`` with its counts."""
+    message = duty_pb2.ResponsibilityList() if into is None else into
+    message.name = name_of("responsibilityLists", row["id"])
+    message.etag = str(row["revision"])
+    message.kind = duty_pb2.ListKind.Value("LIST_KIND_" + row["kind"])
+    message.display_name = row["display_name"]
+    message.unit = row["unit"]
+    message.post = row["post"]
+    fill_date(message.effective_date, row["effective_date"])
+    message.predecessor = name_of("responsibilityLists", row["predecessor_id"])
+    message.version = row["version"]
+    message.state = duty_pb2.ListState.Value("LIST_STATE_" + row["state"])
+    message.region = name_of("regions", row["region_code"])
+    message.editor = row["editor"]
+    message.submitter = row["submitter"]
+    message.approver = row["approver"]
+    message.return_reason = row["return_reason"]
+    if row["publish_time"] is not None:
+        message.publish_time.FromDatetime(row["publish_time"])
+    message.successor = name_of("responsibilityLists", row["successor_id"])
+    message.item_count = row["item_count"]
+    message.acknowledgement_count = row["acknowledgement_count"]
+    return message
+
+
+def version_of(row: asyncpg.Record) -> Version:
+    """Return what the rules must know of a list."""
+    return Version(
+        name=name_of("responsibilityLists", row["id"]),
+        kind=row["kind"],
+        unit=row["unit"],
+        post=row["post"],
+        state=row["state"],
+        effective_date=row["effective_date"],
+        predecessor=name_of("responsibilityLists", row["predecessor_id"]),
+        editors=row["editors"],
+        submitter=row["submitter"],
+        item_count=row["item_count"],
+    )
+
+
+def item_message(row: asyncpg.Record, into: duty_pb2.DutyItem) -> None:
+    """Fill a message from a row of ``duty_item``."""
+    into.name = name_of("dutyItems", row["id"])
+    into.responsibility_list = name_of("responsibilityLists", row["list_id"])
+    into.number = row["number"]
+    into.text = row["text"]
+    into.law = row["law"]
+    into.article = row["article"]
+    into.type = duty_pb2.DutyType.Value("DUTY_TYPE_" + row["type"])
+    into.sector = row["sector"]
+    into.function = row["function"]
+    into.area = row["area"]
+    into.involvement = duty_pb2.Involvement.Value("INVOLVEMENT_" + row["involvement"])
+    into.recurrence = row["recurrence"]
+    into.expected_evidence.extend(
+        duty_pb2.EvidenceType.Value("EVIDENCE_TYPE_" + each) for each in row["expected_evidence"]
+    )
+    into.term_days = row["term_days"]
+
+
+def acknowledgement_message(
+    row: asyncpg.Record, into: duty_pb2.Acknowledgement | None = None
+) -> duty_pb2.Acknowledgement:
+    """Fill a message from a row of ``acknowledgement``."""
+    message = duty_pb2.Acknowledgement() if into is None else into
+    message.name = name_of("acknowledgements", row["id"])
+    message.responsibility_list = name_of("responsibilityLists", row["list_id"])
+    message.version = row["version"]
+    message.person = row["person"]
+    message.acknowledge_time.FromDatetime(row["acknowledge_time"])
+    return message
+
+
+def fill_date(message: Any, day: date) -> None:
+    """Set a google.type.Date in place."""
+    message.year, message.month, message.day = day.year, day.month, day.day
+
+
+def day_of(message: Any) -> date:
+    """Return the calendar day of a google.type.Date."""
+    return date(message.year, message.month, message.day)

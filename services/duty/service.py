@@ -1,0 +1,202 @@
+"""The duty service: responsibility lists from draft to acknowledgement."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.duty.v1 import duty_pb2
+from dutyloop.kit.v1 import kit_pb2
+from services.duty import messages, rules
+from services.duty.imports import Areas, item_importer
+from services.duty.store import DutyStore
+from services.kit.call import Call
+from services.kit.db import Database
+from services.kit.errors import InvalidFields, NotFound, Violation, invalid
+from services.kit.imports import run_import
+from services.kit.paging import MAX_SIZE, page_of
+from services.kit.serve import House
+
+
+class DutyService:
+    """Serves dutyloop.duty.v1.DutyService."""
+
+    descriptor = duty_pb2.DESCRIPTOR.services_by_name["DutyService"]
+
+    def __init__(self, database: Database, house: House) -> None:
+        self.database = database
+        self._clients = house.clients
+        self._store = DutyStore(database)
+
+    def background(self) -> Sequence[Callable[[], Any]]:
+        """Run nothing: lists have no cases."""
+        return ()
+
+    async def CreateResponsibilityList(
+        self, request: duty_pb2.CreateResponsibilityListRequest, call: Call
+    ) -> duty_pb2.ResponsibilityList:
+        """Draft a list."""
+        wanted = request.responsibility_list
+        unit = await self._unit(wanted.unit)
+        region_code = unit.region.removeprefix("regions/")
+        if not call.scope.covers(region_code, unit.path):
+            raise NotFound(wanted.unit, hidden=True)
+        if wanted.post:
+            await self._require_post(wanted.unit, wanted.post)
+        return await self._store.draft(call, wanted, region_code, unit.path)
+
+    async def UpdateResponsibilityList(
+        self, request: duty_pb2.UpdateResponsibilityListRequest, call: Call
+    ) -> duty_pb2.ResponsibilityList:
+        """Change a draft."""
+        wanted = request.responsibility_list
+        fields = tuple(request.update_mask.paths) or tuple(
+            field for field in rules.UPDATABLE if field in {each.name for each, _ in wanted.ListFields()}
+        )
+        violations = [Violation("update_mask", "not_in_mask") for field in fields if field not in rules.UPDATABLE]
+        present = {each.name for each, _ in wanted.ListFields()}
+        violations += [
+            Violation(f"responsibility_list.{field}", "required")
+            for field in fields
+            if field in rules.UPDATABLE and field not in present
+        ]
+        if violations:
+            raise InvalidFields(*violations)
+        return await self._store.edit(call, wanted, fields)
+
+    async def ImportDutyItems(
+        self, stream: AsyncIterator[duty_pb2.ImportDutyItemsRequest], call: Call
+    ) -> kit_pb2.ImportReport:
+        """Import items into a draft."""
+        first = await anext(stream, None)
+        if first is None:
+            raise invalid("header", "expected_header")
+        row = await self._store.responsibility_list(first.responsibility_list, call.scope, "responsibility_list")
+        areas = Areas()
+        importer = item_importer(call, messages.version_of(row), row["region_code"], row["unit_path"], areas)
+        return await run_import(self.database, call, self._with_areas(first, stream, areas), importer)
+
+    async def ListDutyItems(self, request: duty_pb2.ListDutyItemsRequest, call: Call) -> duty_pb2.ListDutyItemsResponse:
+        """List the items of a list."""
+        page = page_of(request)
+        of = await self._store.responsibility_list(request.responsibility_list, call.scope, "responsibility_list")
+        rows = await self._store.list_items(of["id"], page)
+        response = duty_pb2.ListDutyItemsResponse()
+        for row in rows[: page.size]:
+            messages.item_message(row, response.duty_items.add())
+        if len(rows) > page.size:
+            last = rows[page.size - 1]
+            response.next_page_token = page.token(len(rows), [last["number_key"], last["id"]])
+        return response
+
+    async def SubmitResponsibilityList(
+        self, request: duty_pb2.SubmitResponsibilityListRequest, call: Call
+    ) -> duty_pb2.ResponsibilityList:
+        """Hand a draft in."""
+        return await self._store.submit(call, request.name, request.etag)
+
+    async def ApproveResponsibilityList(
+        self, request: duty_pb2.ApproveResponsibilityListRequest, call: Call
+    ) -> duty_pb2.ResponsibilityList:
+        """Approve and publish a list."""
+        return await self._store.approve(call, request.name, request.etag)
+
+    async def ReturnResponsibilityList(
+        self, request: duty_pb2.ReturnResponsibilityListRequest, call: Call
+    ) -> duty_pb2.ResponsibilityList:
+        """Return a list to its editor."""
+        return await self._store.return_to_editor(call, request.name, request.reason, request.etag)
+
+    async def SupersedeResponsibilityList(
+        self, request: duty_pb2.SupersedeResponsibilityListRequest, call: Call
+    ) -> duty_pb2.ResponsibilityList:
+        """Take a list out of force."""
+        return await self._store.supersede(call, request.name, request.successor, request.etag)
+
+    async def GetResponsibilityList(
+        self, request: duty_pb2.GetResponsibilityListRequest, call: Call
+    ) -> duty_pb2.ResponsibilityList:
+        """Read one list."""
+        return messages.list_message(await self._store.responsibility_list(request.name, call.scope))
+
+    async def ListResponsibilityLists(
+        self, request: duty_pb2.ListResponsibilityListsRequest, call: Call
+    ) -> duty_pb2.ListResponsibilityListsResponse:
+        """List responsibility lists."""
+        page = page_of(request)
+        rows = await self._store.list_lists(call, request, page)
+        response = duty_pb2.ListResponsibilityListsResponse()
+        for row in rows[: page.size]:
+            messages.list_message(row, response.responsibility_lists.add())
+        if len(rows) > page.size:
+            response.next_page_token = page.token(len(rows), [rows[page.size - 1]["id"]])
+        return response
+
+    async def AcknowledgeResponsibilityList(
+        self, request: duty_pb2.AcknowledgeResponsibilityListRequest, call: Call
+    ) -> duty_pb2.Acknowledgement:
+        """Acknowledge a list."""
+        return await self._store.acknowledge(call, request.name)
+
+    async def ListAcknowledgements(
+        self, request: duty_pb2.ListAcknowledgementsRequest, call: Call
+    ) -> duty_pb2.ListAcknowledgementsResponse:
+        """List acknowledgements."""
+        page = page_of(request)
+        rows = await self._store.list_acknowledgements(call, request, page)
+        response = duty_pb2.ListAcknowledgementsResponse()
+        for row in rows[: page.size]:
+            messages.acknowledgement_message(row, response.acknowledgements.add())
+        if len(rows) > page.size:
+            last = rows[page.size - 1]
+            response.next_page_token = page.token(len(rows), [last["acknowledge_time"].isoformat(), last["id"]])
+        return response
+
+    async def _unit(self, unit: str) -> directory_pb2.Unit:
+        try:
+            found: directory_pb2.Unit = await self._clients.call(
+                self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit)
+            )
+        except NotFound:
+            raise invalid("responsibility_list.unit", "unknown_reference") from None
+        return found
+
+    async def _require_post(self, unit: str, post: str) -> None:
+        token = ""
+        while True:
+            request = directory_pb2.ListPostsRequest(unit=unit, page_size=MAX_SIZE, page_token=token)
+            answer = await self._clients.call(self._clients.directory.ListPosts, request)
+            if any(each.name == post for each in answer.posts):
+                return
+            token = answer.next_page_token
+            if not token:
+                raise invalid("responsibility_list.post", "unknown_reference")
+
+    async def _with_areas(
+        self,
+        first: duty_pb2.ImportDutyItemsRequest,
+        stream: AsyncIterator[duty_pb2.ImportDutyItemsRequest],
+        areas: Areas,
+    ) -> AsyncIterator[duty_pb2.ImportDutyItemsRequest]:
+        """Yield the stream's messages, each once directory was asked for the areas that are new in it."""
+        await self._look_up(first, areas)
+        yield first
+        async for message in stream:
+            await self._look_up(message, areas)
+            yield message
+
+    async def _look_up(self, message: duty_pb2.ImportDutyItemsRequest, areas: Areas) -> None:
+        for row in message.rows:
+            area = row.item.area
+            if area in areas.known or not area.startswith("regions/"):
+                continue
+            try:
+                request = directory_pb2.GetRegionRequest(name=area)
+                await self._clients.call(self._clients.directory.GetRegion, request)
+                areas.known[area] = True
+            except (NotFound, InvalidFields):
+                areas.known[area] = False
+
+
+def build(database: Database, house: House) -> DutyService:
+    """Return the service over its database."""
+    return DutyService(database, house)

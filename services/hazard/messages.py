@@ -1,0 +1,125 @@
+"""Rows of the hazard ledger as protobuf messages."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.kit.v1 import kit_pb2
+from services.hazard import rules
+from services.kit.db import Row
+from services.kit.names import name_of
+
+
+def hazard_message(row: Row, now: datetime, into: hazard_pb2.Hazard | None = None) -> hazard_pb2.Hazard:
+    """Fill a message from a row of ``hazard``; the light is derived for ``now``."""
+    message = hazard_pb2.Hazard() if into is None else into
+    message.name = name_of("hazards", row["id"])
+    message.etag = str(row["revision"])
+    message.site = row["site"]
+    message.visit = row["visit"]
+    message.grade = hazard_pb2.HazardGrade.Value("HAZARD_GRADE_" + row["grade"])
+    message.disposition = hazard_pb2.Disposition.Value("DISPOSITION_" + row["disposition"])
+    message.description = row["description"]
+    message.remedy = row["remedy"]
+    message.basis = row["basis"]
+    message.state = hazard_pb2.HazardState.Value("HAZARD_STATE_" + row["state"])
+    message.unit = row["unit"]
+    message.reporter = row["reporter"]
+    message.rectifier = row["rectifier"]
+    message.reinspector = row["reinspector"]
+    message.evidence.extend(row["evidence"])
+    message.open_time.FromDatetime(row["open_time"])
+    if row["due_time"] is not None:
+        message.due_time.FromDatetime(row["due_time"])
+    if row["write_off_time"] is not None:
+        message.write_off_time.FromDatetime(row["write_off_time"])
+        message.write_off_reason = hazard_pb2.WriteOffReason.Value("WRITE_OFF_REASON_" + row["write_off_reason"])
+    message.reopen_count = row["reopen_count"]
+    message.legacy_id = row["legacy_id"] or ""
+    message.region = name_of("regions", row["region_code"])
+    message.site_order = name_of("siteOrders", row["site_order"])
+    message.light = rules.light(row["due_time"], row["write_off_time"] is not None, now)
+    if row["plan"] is not None:
+        _fill_plan(message.plan, row["plan"])
+    if row["extension"] is not None:
+        _fill_extension(message.extension, row["extension"])
+    return message
+
+
+def listed_message(row: Row, now: datetime, as_of: datetime | None, into: hazard_pb2.Hazard) -> hazard_pb2.Hazard:
+    """Fill a message of a list; as of an earlier time, what came later is left out."""
+    hazard_message(row, now, into)
+    if as_of is None:
+        return into
+    written_off = row["write_off_time"] is not None and row["write_off_time"] < as_of
+    if row["earlier_write_off_time"] is not None:
+        into.write_off_time.FromDatetime(row["earlier_write_off_time"])
+        into.write_off_reason = hazard_pb2.WRITE_OFF_REASON_REINSPECTED
+        into.state = hazard_pb2.HAZARD_STATE_WRITTEN_OFF
+    elif not written_off:
+        for later in ("write_off_time", "write_off_reason", "state", "due_time", "light"):
+            into.ClearField(later)
+    return into
+
+
+def plan_columns(plan: hazard_pb2.RectificationPlan) -> dict[str, Any]:
+    """Return the plan as it is stored."""
+    return {
+        "responsible": plan.responsible,
+        "measures": plan.measures,
+        "funds_fen": plan.funds_fen,
+        "finish_date": date(plan.finish_date.year, plan.finish_date.month, plan.finish_date.day).isoformat(),
+        "contingency": plan.contingency,
+    }
+
+
+def extension_columns(extension: hazard_pb2.Extension) -> dict[str, Any]:
+    """Return the extension as it is stored."""
+    asked = extension.finish_date
+    return {
+        "finish_date": date(asked.year, asked.month, asked.day).isoformat(),
+        "reason": extension.reason,
+        "requester": extension.requester,
+        "verdict": kit_pb2.Verdict.Name(extension.verdict).removeprefix("VERDICT_"),
+        "decider": extension.decider,
+    }
+
+
+def _fill_plan(message: hazard_pb2.RectificationPlan, stored: Mapping[str, Any]) -> None:
+    message.responsible = stored["responsible"]
+    message.measures = stored["measures"]
+    message.funds_fen = stored["funds_fen"]
+    _fill_date(message.finish_date, stored["finish_date"])
+    message.contingency = stored["contingency"]
+
+
+def _fill_extension(message: hazard_pb2.Extension, stored: Mapping[str, Any]) -> None:
+    _fill_date(message.finish_date, stored["finish_date"])
+    message.reason = stored["reason"]
+    message.requester = stored["requester"]
+    message.verdict = kit_pb2.Verdict.Value("VERDICT_" + stored["verdict"])
+    message.decider = stored["decider"]
+
+
+def _fill_date(message: Any, text: str) -> None:
+    day = date.fromisoformat(text)
+    message.year, message.month, message.day = day.year, day.month, day.day
+
+
+def order_message(row: Row) -> hazard_pb2.SiteOrder:
+    """Return the message for a row of ``site_order``."""
+    message = hazard_pb2.SiteOrder(
+        name=name_of("siteOrders", row["id"]),
+        site=row["site"],
+        kind=hazard_pb2.SiteOrderKind.Value("SITE_ORDER_KIND_" + row["kind"]),
+        instrument_number=row["instrument_number"],
+        hazard=name_of("hazards", row["hazard_id"]),
+        orderer=row["orderer"],
+        resumer=row["resumer"],
+        etag=str(row["revision"]),
+    )
+    message.order_time.FromDatetime(row["order_time"])
+    if row["resume_time"] is not None:
+        message.resume_time.FromDatetime(row["resume_time"])
+    return message

@@ -1,0 +1,68 @@
+CREATE TABLE hazard (
+    id text NOT NULL CONSTRAINT hazard_key PRIMARY KEY,
+    revision bigint NOT NULL DEFAULT 1,
+    site text NOT NULL,
+    visit text NOT NULL DEFAULT '',
+    grade text NOT NULL CONSTRAINT hazard_grade_is_known CHECK (grade IN ('GENERAL', 'MAJOR')),
+    disposition text NOT NULL CONSTRAINT hazard_disposition_is_known
+        CHECK (disposition IN ('ON_THE_SPOT', 'TIME_LIMITED', 'SUSPEND', 'CLOSE_DOWN')),
+    description text NOT NULL,
+    remedy text NOT NULL DEFAULT '',
+    basis text NOT NULL DEFAULT '',
+    state text NOT NULL CONSTRAINT hazard_state_is_known
+        CHECK (state IN ('REPORTED', 'ASSIGNED', 'PLANNED', 'RECTIFIED', 'WRITTEN_OFF', 'CLOSED')),
+    unit text NOT NULL DEFAULT '',
+    unit_path text NOT NULL DEFAULT '',
+    region_code text NOT NULL,
+    reporter text NOT NULL,
+    rectifier text NOT NULL DEFAULT '',
+    reinspector text NOT NULL DEFAULT '',
+    plan jsonb,
+    extension jsonb,
+    evidence text[] NOT NULL DEFAULT '{}',
+    open_time timestamptz NOT NULL,
+    due_time timestamptz,
+    write_off_time timestamptz,
+    write_off_reason text NOT NULL DEFAULT '' CONSTRAINT hazard_write_off_reason_is_known
+        CHECK (write_off_reason IN ('', 'ON_THE_SPOT', 'REINSPECTED', 'SITE_CLOSED_DOWN', 'LEGACY')),
+    reopen_count integer NOT NULL DEFAULT 0,
+    site_order text NOT NULL DEFAULT '',
+    legacy_id text CONSTRAINT hazard_legacy_id_is_unique UNIQUE,
+    CONSTRAINT hazard_rectifier_never_reinspects CHECK (rectifier = '' OR rectifier <> reinspector),
+    CONSTRAINT hazard_written_off_has_time_and_reason CHECK (
+        (state IN ('WRITTEN_OFF', 'CLOSED')) = (write_off_time IS NOT NULL)
+        AND (write_off_time IS NULL) = (write_off_reason = '')
+    ),
+    CONSTRAINT hazard_rectification_needs_a_plan CHECK (state <> 'RECTIFIED' OR plan IS NOT NULL),
+    CONSTRAINT hazard_times_are_in_order CHECK (write_off_time IS NULL OR write_off_time >= open_time)
+);
+CREATE INDEX hazard_by_site ON hazard (site, id);
+CREATE INDEX hazard_in_order ON hazard (open_time, id);
+CREATE INDEX hazard_open ON hazard (region_code, open_time, id) WHERE write_off_time IS NULL;
+
+CREATE TABLE reopening (
+    hazard_id text NOT NULL CONSTRAINT reopening_is_of_a_hazard REFERENCES hazard (id),
+    number integer NOT NULL,
+    write_off_time timestamptz NOT NULL,
+    reopen_time timestamptz NOT NULL,
+    CONSTRAINT reopening_key PRIMARY KEY (hazard_id, number)
+);
+COMMENT ON TABLE reopening IS 'Spans during which a hazard stood written off before a look-back reopened it, for as-of queries.';
+
+CREATE TABLE site_order (
+    id text NOT NULL CONSTRAINT site_order_key PRIMARY KEY,
+    revision bigint NOT NULL DEFAULT 1,
+    site text NOT NULL,
+    region_code text NOT NULL,
+    unit_path text NOT NULL DEFAULT '',
+    kind text NOT NULL CONSTRAINT site_order_kind_is_known CHECK (kind IN ('SUSPEND', 'CLOSE_DOWN')),
+    instrument_number text NOT NULL CONSTRAINT site_order_instrument_number_is_used_once UNIQUE,
+    hazard_id text NOT NULL CONSTRAINT site_order_is_for_a_hazard REFERENCES hazard (id),
+    orderer text NOT NULL,
+    order_time timestamptz NOT NULL,
+    resume_time timestamptz,
+    resumer text NOT NULL DEFAULT '',
+    CONSTRAINT site_order_closure_is_final CHECK (kind = 'SUSPEND' OR resume_time IS NULL),
+    CONSTRAINT site_order_resumption_has_a_person CHECK ((resume_time IS NULL) = (resumer = ''))
+);
+CREATE UNIQUE INDEX site_order_in_force_is_one_of_a_kind ON site_order (site, kind) WHERE resume_time IS NULL;

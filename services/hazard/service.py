@@ -1,0 +1,191 @@
+"""The hazard service: the ledger, and the door to each hazard's rectification case."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.kit.v1 import kit_pb2
+from services.hazard import imports, messages, rules
+from services.hazard.store import HazardStore, Place
+from services.kit.call import Call
+from services.kit.db import Database, Outer
+from services.kit.errors import NotFound, StaleEtag, invalid
+from services.kit.imports import run_import
+from services.kit.legacy_sites import LegacySites
+from services.kit.names import id_of
+from services.kit.paging import page_of
+from services.kit.serve import House
+from workflows.payloads import Term, rectification
+
+
+class HazardService:
+    """Serves dutyloop.hazard.v1.HazardService."""
+
+    descriptor = hazard_pb2.DESCRIPTOR.services_by_name["HazardService"]
+
+    def __init__(self, database: Database, house: House) -> None:
+        self.database = database
+        self._clients = house.clients
+        self._store = HazardStore(database)
+        self._cases = house.cases(database)
+
+    def background(self) -> Sequence[Callable[[], Any]]:
+        """Keep delivering what cases must be told."""
+        return (self._cases.run_relay,)
+
+    async def ReportHazard(self, request: hazard_pb2.ReportHazardRequest, call: Call) -> hazard_pb2.Hazard:
+        """Enter a hazard."""
+        rules.check_report(request.hazard)
+        place = await self._place(request.hazard.site, "hazard.site")
+        call.scope.require(request.hazard.site, place.region_code, place.unit_path)
+        if request.hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
+            return await self._store.report(call, request.hazard, place, None, "")
+        due = await self._due(call.now, rectification.RectificationTerms().assign)
+        return await self._store.report(call, request.hazard, place, due, call.units[0])
+
+    async def AssignHazard(self, request: hazard_pb2.AssignHazardRequest, call: Call) -> hazard_pb2.Hazard:
+        """Assign a hazard to a unit."""
+        row = await self._store.hazard(request.name, call.scope)
+        if request.etag and request.etag != str(row["revision"]):
+            stored = await self.database.stored_answer(call)
+            if stored is None:
+                raise StaleEtag(resource=request.name)
+        await self._unit_path(request.unit, "unit")
+        return await self._act(call, request.name, "assign", {"unit": request.unit})
+
+    async def SubmitRectificationPlan(
+        self, request: hazard_pb2.SubmitRectificationPlanRequest, call: Call
+    ) -> hazard_pb2.Hazard:
+        """Hand in the five-element plan."""
+        await self._store.hazard(request.name, call.scope)
+        if request.plan.funds_fen < 0:
+            raise invalid("plan.funds_fen", "out_of_range")
+        return await self._act(call, request.name, "submit_plan", {"plan": messages.plan_columns(request.plan)})
+
+    async def SubmitRectification(
+        self, request: hazard_pb2.SubmitRectificationRequest, call: Call
+    ) -> hazard_pb2.Hazard:
+        """Report a hazard rectified."""
+        await self._store.hazard(request.name, call.scope)
+        return await self._act(call, request.name, "submit_rectification", {"evidence": list(request.evidence)})
+
+    async def RequestExtension(self, request: hazard_pb2.RequestExtensionRequest, call: Call) -> hazard_pb2.Hazard:
+        """Ask for more time."""
+        await self._store.hazard(request.name, call.scope)
+        asked = messages.extension_columns(request.extension)
+        action = {"finish_date": asked["finish_date"], "reason": asked["reason"]}
+        return await self._act(call, request.name, "request_extension", action)
+
+    async def DecideExtension(self, request: hazard_pb2.DecideExtensionRequest, call: Call) -> hazard_pb2.Hazard:
+        """Grant or refuse an extension."""
+        await self._store.hazard(request.name, call.scope)
+        return await self._act(call, request.name, "decide_extension", {"verdict": verdict_word(request.verdict)})
+
+    async def Reinspect(self, request: hazard_pb2.ReinspectRequest, call: Call) -> hazard_pb2.Hazard:
+        """Reinspect a rectified hazard."""
+        await self._store.hazard(request.name, call.scope)
+        action = {"verdict": verdict_word(request.verdict), "remark": request.remark}
+        return await self._act(call, request.name, "reinspect", action)
+
+    async def LookBack(self, request: hazard_pb2.LookBackRequest, call: Call) -> hazard_pb2.Hazard:
+        """Visit again after write-off."""
+        await self._store.hazard(request.name, call.scope)
+        action = {"verdict": verdict_word(request.verdict), "remark": request.remark}
+        return await self._act(call, request.name, "look_back", action)
+
+    async def SuspendSite(self, request: hazard_pb2.SuspendSiteRequest, call: Call) -> hazard_pb2.SiteOrder:
+        """Order a suspension."""
+        return await self._store.order(call, "SUSPEND", request.site, request.hazard, request.instrument_number)
+
+    async def ResumeSite(self, request: hazard_pb2.ResumeSiteRequest, call: Call) -> hazard_pb2.SiteOrder:
+        """Consent to a resumption."""
+        return await self._store.resume(call, request.name)
+
+    async def CloseDownSite(self, request: hazard_pb2.CloseDownSiteRequest, call: Call) -> hazard_pb2.SiteOrder:
+        """Close a site down."""
+        return await self._store.order(call, "CLOSE_DOWN", request.site, request.hazard, request.instrument_number)
+
+    async def GetHazard(self, request: hazard_pb2.GetHazardRequest, call: Call) -> hazard_pb2.Hazard:
+        """Read one hazard."""
+        return messages.hazard_message(await self._store.hazard(request.name, call.scope), call.now)
+
+    async def ListHazards(self, request: hazard_pb2.ListHazardsRequest, call: Call) -> hazard_pb2.ListHazardsResponse:
+        """List hazards, now or as of a day."""
+        page = page_of(request)
+        as_of = None
+        if request.HasField("as_of_date"):
+            day = request.as_of_date
+            as_of = rules.end_of(date(day.year, day.month, day.day))
+        rows, counts = await self._store.list_hazards(call, request, as_of, page)
+        response = hazard_pb2.ListHazardsResponse()
+        for row in rows[: page.size]:
+            messages.listed_message(row, call.now, as_of, response.hazards.add())
+        if counts is not None:
+            response.total_size, response.site_count = counts["hazards"], counts["sites"]
+        if len(rows) > page.size:
+            last = rows[page.size - 1]
+            response.next_page_token = page.token(len(rows), [last["open_time"].isoformat(), last["id"]])
+        return response
+
+    async def ImportHazards(
+        self, requests: AsyncIterator[hazard_pb2.ImportHazardsRequest], call: Call
+    ) -> kit_pb2.ImportReport:
+        """Import a legacy hazard ledger."""
+        sites = LegacySites(self._clients)
+        due = await self._due(call.now, rectification.RectificationTerms().assign)
+        importer = imports.hazard_importer(call, sites.known, due)
+        return await run_import(self.database, call, sites.follow(requests), importer)
+
+    async def RecordHazardTransition(
+        self, request: hazard_pb2.RecordHazardTransitionRequest, call: Call
+    ) -> hazard_pb2.Hazard:
+        """Record what the case decided."""
+        unit_path = await self._unit_path(request.hazard.unit, "hazard.unit") if request.hazard.unit else ""
+        outer = None
+        if request.HasField("outer"):
+            command = request.outer
+            outer = Outer(
+                command.principal, command.on_behalf_of, command.method, command.request_id, command.body_hash
+            )
+        return await self._store.record_transition(call, request, unit_path, outer)
+
+    async def _act(self, call: Call, name: str, update: str, action: dict[str, Any]) -> hazard_pb2.Hazard:
+        workflow_id = rectification.workflow_id(id_of(name, "hazards"))
+        return await self._cases.act(call, workflow_id, update, action, hazard_pb2.Hazard)
+
+    async def _place(self, site: str, field: str) -> Place:
+        try:
+            found = await self._clients.call(self._clients.directory.GetSite, directory_pb2.GetSiteRequest(name=site))
+        except NotFound:
+            raise NotFound(site) from None  # the same answer as for a site out of reach
+        unit_path = await self._unit_path(found.unit, field) if found.unit else ""
+        return Place(site, found.region.removeprefix("regions/"), found.unit, unit_path)
+
+    async def _unit_path(self, unit: str, field: str) -> str:
+        try:
+            found = await self._clients.call(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit))
+        except NotFound:
+            raise invalid(field, "unknown_reference") from None
+        path: str = found.path
+        return path
+
+    async def _due(self, start: datetime, term: Term) -> datetime:
+        request = directory_pb2.ExplainDeadlineRequest(
+            term=kit_pb2.Term(amount=term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{term.unit}"))
+        )
+        request.start_time.FromDatetime(start)
+        answer = await self._clients.call(self._clients.directory.ExplainDeadline, request)
+        due: datetime = answer.due_time.ToDatetime(tzinfo=UTC)
+        return due
+
+
+def verdict_word(verdict: int) -> str:
+    """Return PASS or FAIL."""
+    return kit_pb2.Verdict.Name(verdict).removeprefix("VERDICT_")  # type: ignore[arg-type]
+
+
+def build(database: Database, house: House) -> HazardService:
+    """Return the service over its database."""
+    return HazardService(database, house)

@@ -1,0 +1,6 @@
+"""Serves the inspection service alone."""
+
+from services.kit.serve import run
+
+if __name__ == "__main__":
+    run(["inspection"])

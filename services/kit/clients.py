@@ -1,0 +1,69 @@
+"""Stubs for the other services: one channel, own service token, a deadline on every call."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+from dutyloop.accountability.v1.accountability_pb2_grpc import AccountabilityServiceStub
+from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
+from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from dutyloop.duty.v1.duty_pb2_grpc import DutyServiceStub
+from dutyloop.hazard.v1.hazard_pb2_grpc import HazardServiceStub
+from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
+from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
+from services.kit.errors import from_rpc_error
+from services.kit.settings import Settings, required
+from services.kit.tokens import SERVICE_ISSUER, SERVICE_TOKEN_SECONDS, TokenSigner
+
+CALL_SECONDS = 10.0
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.keepalive_time_ms", 300_000),
+)
+R = TypeVar("R")
+
+
+class Clients:
+    """The house's services as this process reaches them, with its own identity.
+
+    Calls are written ``await clients.call(clients.directory.GetUnit, request)``.
+    """
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        key_file = required(settings.service_key_file, "service_key_file")
+        self._signer = TokenSigner(key_file, SERVICE_ISSUER, settings.audience)
+        self._subject = f"services/{service}"
+        self._token = ""
+        self._token_expires = 0.0
+        self.channel = grpc.aio.insecure_channel(settings.api_address, options=CHANNEL_OPTIONS)
+        self.directory = DirectoryServiceStub(self.channel)
+        self.duty = DutyServiceStub(self.channel)
+        self.plan = PlanServiceStub(self.channel)
+        self.inspection = InspectionServiceStub(self.channel)
+        self.hazard = HazardServiceStub(self.channel)
+        self.accountability = AccountabilityServiceStub(self.channel)
+        self.audit = AuditServiceStub(self.channel)
+
+    async def call(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Any:
+        """Call ``method``; raises the DomainError that the other service answered with."""
+        try:
+            return await method(request, timeout=timeout, metadata=self.metadata())
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the call metadata that proves this process's identity."""
+        now = time.time()
+        if now > self._token_expires - SERVICE_TOKEN_SECONDS / 2:
+            self._token = self._signer.sign(self._subject, SERVICE_TOKEN_SECONDS)
+            self._token_expires = now + SERVICE_TOKEN_SECONDS
+        return (("authorization", f"Bearer {self._token}"),)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self.channel.close(grace=None)

@@ -1,0 +1,46 @@
+"""Cryptography behind algorithm ids, so that national algorithms can be switched on beside these.
+
+Digests: SHA-256. Signatures: Ed25519. Authenticated encryption: AES-256-GCM.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+DIGEST = "SHA-256"
+SIGNATURE = "Ed25519"
+CIPHER = "AES-256-GCM"
+NONCE_BYTES = 12
+
+
+def digest(data: bytes) -> bytes:
+    """Return the 32-byte digest."""
+    return hashlib.sha256(data).digest()
+
+
+def encrypt(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    """Return nonce and ciphertext; ``associated`` is authenticated with them."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, associated)
+
+
+def decrypt(key: bytes, sealed: bytes, associated: bytes) -> bytes:
+    """Return the plaintext. Raises cryptography.exceptions.InvalidTag when anything was changed."""
+    return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+
+
+def load_signing_key(path: Path) -> Ed25519PrivateKey:
+    """Read an Ed25519 private key (PEM, PKCS#8). Raises ValueError on any other kind of key."""
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path.name} is not an Ed25519 key")
+    return key
+
+
+def public_bytes(key: Ed25519PublicKey) -> bytes:
+    """Return the 32 raw bytes of a public key."""
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)

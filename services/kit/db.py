@@ -1,0 +1,339 @@
+"""One pool per service, logged in as the service's own role, and the idempotent command transaction.
+
+Every connection's search path is the service's schema: a store names its tables plainly and cannot
+reach another service's by accident (nor, for lack of grants, on purpose).
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import asyncpg
+import orjson
+from google.protobuf.message import Message
+
+from services.kit import ledger
+from services.kit.call import Call
+from services.kit.errors import DomainError, Overloaded, RequestIdReused, is_recorded
+from services.kit.settings import Settings, required
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Row: TypeAlias = asyncpg.Record
+"""A row, for code that shapes answers but runs no SQL."""
+M = TypeVar("M", bound=Message)
+
+ACQUIRE_SECONDS = 1.0
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 15.0
+SESSION_SETTINGS = {
+    "statement_timeout": "15s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "20s",
+    "timezone": "UTC",
+    "jit": "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """A person's command on a case, whose answer the worker's recording stores."""
+
+    principal: str
+    on_behalf_of: str
+    method: str
+    request_id: str
+    body_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CaseMessage:
+    """What a case must be told once the transaction that says so has committed: a start, or an update.
+
+    ``name`` is the workflow's name for a start, the update's for an update; ``at`` is business time.
+    """
+
+    kind: Literal["start", "update"]
+    workflow_id: str
+    name: str
+    at: datetime
+    argument: bytes
+
+
+class Repeated(Exception):
+    """The command's request id is already stored; the transaction is rolled back."""
+
+
+class Transaction:
+    """The open transaction of one command: business SQL, its ledger events and the stored answer."""
+
+    def __init__(self, connection: Connection, call: Call, outer: Outer | None) -> None:
+        self.connection = connection
+        self._call = call
+        self._outer = outer
+        self._events: list[ledger.Event] = []
+        self._answer: bytes | None = None
+        self._outer_answer = b""
+        self.messages: list[CaseMessage] = []
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a statement and return its rows."""
+        rows: list[asyncpg.Record] = await self.connection.fetch(sql, *arguments)
+        return rows
+
+    async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
+        """Run a statement and return its first row."""
+        row: asyncpg.Record | None = await self.connection.fetchrow(sql, *arguments)
+        return row
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        """Run a statement; return its command tag."""
+        tag: str = await self.connection.execute(sql, *arguments)
+        return tag
+
+    def record(self, event: ledger.Event) -> None:
+        """Have the event appended to the ledger when the transaction commits."""
+        self._events.append(event)
+
+    def start_case(self, workflow: str, workflow_id: str, opened: datetime, argument: object) -> None:
+        """Have a workflow started after the commit, for certain: a cut start is made up for by the relay."""
+        self.messages.append(CaseMessage("start", workflow_id, workflow, opened, orjson.dumps(argument)))
+
+    def tell_case(self, workflow_id: str, update: str, argument: object) -> None:
+        """Have a running case updated after the commit, for certain; its refusal ends the telling."""
+        self.messages.append(CaseMessage("update", workflow_id, update, self._call.now, orjson.dumps(argument)))
+
+    def answer(self, message: M, outer: Message | None = None) -> M:
+        """Keep ``message`` as the answer to this request id, and return it.
+
+        ``outer`` is the answer to the outer command where that is a message of another type.
+        """
+        self._answer = message.SerializeToString()
+        self._outer_answer = self._answer if outer is None else outer.SerializeToString()
+        return message
+
+    async def finish(self) -> list[bytes]:
+        """Write entries, answer and case starts; return the receipts. Raises Repeated or RequestIdReused."""
+        if self._answer is None:
+            raise AssertionError(f"{self._call.rule.path} stored no answer")
+        call, outer = self._call, self._outer
+        actor = outer.principal if outer else call.principal
+        entries = [
+            ledger.entry_of(
+                call,
+                event,
+                actor=actor,
+                on_behalf_of=outer.on_behalf_of if outer else call.on_behalf_of,
+                method=outer.method if outer else call.rule.path,
+                request_id=outer.request_id if outer else call.request_id,
+            )
+            for event in self._events
+        ]
+        receipts = [entry.leaf_hash for entry in entries]
+        own = (call.principal, call.rule.path, call.request_id, call.body_hash, self._answer, receipts)
+        first, rest = (entries[0], entries[1:]) if entries else (None, [])
+        if first is not None:
+            fresh = await self.connection.fetchval(FINISH_WITH_ENTRY, *own, *first.columns)
+        else:
+            fresh = await self.connection.fetchval(INSERT_COMMAND, *own)
+        if not fresh:
+            raise Repeated
+        if rest:
+            await ledger.append(self.connection, rest)
+        if outer is not None:
+            stored = (
+                outer.principal,
+                outer.method,
+                outer.request_id,
+                outer.body_hash,
+                self._outer_answer,
+                receipts,
+            )
+            if not await self.connection.fetchval(INSERT_COMMAND, *stored):
+                raise RequestIdReused(request_id=outer.request_id)
+        if self.messages:
+            await self.connection.executemany(
+                INSERT_CASE_MESSAGE,
+                [(each.kind, each.workflow_id, each.name, each.at, each.argument) for each in self.messages],
+            )
+        return receipts
+
+
+INSERT_COMMAND = """
+INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING
+RETURNING true
+"""
+
+FINISH_WITH_ENTRY = """
+WITH entry AS (
+    INSERT INTO ledger.entry
+        (id, type, actor, business_time, recorded_time, objects, region_code, unit_path,
+         request_id, workflow_id, envelope, salt, payload, leaf_hash)
+    VALUES ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+)
+INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING
+RETURNING true
+"""
+
+INSERT_CASE_MESSAGE = """
+INSERT INTO case_message (kind, workflow_id, name, at, argument)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+"""
+
+SELECT_COMMAND = """
+SELECT body_hash, answer, receipts
+FROM command
+WHERE principal = $1 AND method = $2 AND request_id = $3
+"""
+
+TellCases = Callable[[Sequence[CaseMessage]], Awaitable[None]]
+
+
+class Database:
+    """A service's door to PostgreSQL."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+        self.tell_cases: TellCases | None = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection for at most a command. Raises Overloaded when none is free within a second."""
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        except TimeoutError:
+            raise Overloaded from None
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Run a query and return its rows."""
+        async with self.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+            return rows
+
+    async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
+        """Run a query and return its first row."""
+        async with self.connection() as connection:
+            row: asyncpg.Record | None = await connection.fetchrow(sql, *arguments)
+            return row
+
+    async def fetchval(self, sql: str, *arguments: object) -> Any:
+        """Run a query and return its first value."""
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        """Run a statement outside any command; for housekeeping, never for business state."""
+        async with self.connection() as connection:
+            tag: str = await connection.execute(sql, *arguments)
+            return tag
+
+    @asynccontextmanager
+    async def command(self, call: Call, outer: Outer | None = None) -> AsyncIterator[Transaction]:
+        """Run a command: business rows, ledger entries and the stored answer commit together or not at all.
+
+        ``outer`` is the person's command that the worker records. Raises Repeated when the request id has
+        its answer already (the server then sends that answer).
+        """
+        async with self.connection() as connection, connection.transaction():
+            transaction = Transaction(connection, call, outer)
+            yield transaction
+            receipts = await transaction.finish()
+        call.receipts.extend(receipts)
+        if transaction.messages and self.tell_cases is not None:
+            await self.tell_cases(transaction.messages)
+
+    async def stored_answer(self, call: Call) -> bytes | None:
+        """Return the answer this request got before. Raises RequestIdReused when its body was another."""
+        row = await self.fetchrow(SELECT_COMMAND, call.principal, call.rule.path, call.request_id)
+        if row is None:
+            return None
+        if row["body_hash"] != call.body_hash:
+            raise RequestIdReused(request_id=call.request_id)
+        call.receipts[:] = row["receipts"]
+        answer: bytes = row["answer"]
+        return answer
+
+    async def record_refusal(self, call: Call, error: DomainError) -> None:
+        """Write a refusal to the ledger: who tried what, and why it was refused."""
+        if not is_recorded(error):
+            return
+        resource = error.metadata.get("resource", "")
+        event = ledger.Event(
+            type="access.call.refused",
+            objects=[resource] if resource else [],
+            payload={"method": call.rule.path, "reason": error.reason, "metadata": dict(error.metadata)},
+            region_code=call.home_region_code,
+        )
+        entry = ledger.entry_of(
+            call,
+            event,
+            actor=call.principal,
+            on_behalf_of=call.on_behalf_of,
+            method=call.rule.path,
+            request_id=call.request_id,
+        )
+        async with self.connection() as connection:
+            await ledger.append(connection, [entry])
+
+    async def close(self) -> None:
+        """Close the pool, waiting for borrowed connections."""
+        await self._pool.close()
+
+
+async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await connection.set_type_codec(
+        "jsonb", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads, schema="pg_catalog"
+    )
+
+
+async def _keep_session(connection: object) -> None:
+    """Replace asyncpg's reset, a round trip per call: our handlers keep no session state."""
+
+
+def role_password(settings: Settings, role: str) -> str:
+    """Return the database password of a role from the secrets file."""
+    secrets = orjson.loads(required(settings.database_secrets_file, "database_secrets_file").read_bytes())
+    password: str = secrets[role]
+    return password
+
+
+async def connect(settings: Settings, schema: str) -> Database:
+    """Open the pool of the service that owns ``schema``; the role has the same name."""
+    pool = await asyncpg.create_pool(
+        required(settings.database_url, "database_url").get_secret_value(),
+        user=schema,
+        password=role_password(settings, schema),
+        min_size=1,
+        max_size=settings.pool_size,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        server_settings={**SESSION_SETTINGS, "search_path": schema, "application_name": f"dutyloop-{schema}"},
+        init=_prepare,
+        reset=_keep_session,
+    )
+    return Database(pool)
+
+
+TRANSIENT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+UNREACHABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    OSError,
+    ssl.SSLError,
+)
+SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)

@@ -1,0 +1,260 @@
+"""Imports: a client stream of rows, checked one by one and in bulk, merged and reported in one transaction.
+
+Rows are spooled as they arrive and only then copied, in one COPY, into the temporary table ``import_row``.
+So a caller who sends for an hour holds none of the service's five connections and no snapshot meanwhile,
+a repeated import is answered before any work is done, and a merge that met a concurrent writer is done again.
+"""
+
+import asyncio
+import random
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import asyncpg
+import orjson
+from google.protobuf.message import Message
+
+from dutyloop.kit.v1 import kit_pb2
+from services.kit import db
+from services.kit.call import Call
+from services.kit.catalogue import describe_problem
+from services.kit.db import Connection, Database, Repeated
+from services.kit.errors import ImportRunning, InvalidFields, ServiceUnavailable, invalid
+from services.kit.ledger import Event
+from services.kit.policy import violations_of
+
+MAX_ROWS_PER_MESSAGE = 1_000
+MAX_REPORTED_ERRORS = 10_000
+SPOOL_MEMORY_BYTES = 32 * 1024 * 1024
+"""Beyond this the spool moves to an unnamed temporary file."""
+LENGTH_BYTES = 4
+IMPORT_SECONDS = 600.0
+"""Bounds each statement of an import, in place of the fifteen seconds of a command's."""
+MERGE_ATTEMPTS = 5
+R = TypeVar("R", bound=Message)
+
+PREPARE = """
+SELECT set_config('statement_timeout', $1, true), set_config('work_mem', '64MB', true)
+"""
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
+ADD_OWN_COLUMNS = """
+ALTER TABLE import_row
+    ADD COLUMN position bigint NOT NULL,
+    ADD COLUMN source_row bigint NOT NULL,
+    ADD COLUMN faulty_column text,
+    ADD COLUMN problem text
+"""
+ANALYZE = "ANALYZE import_row"
+SELECT_FAULTS = """
+SELECT position, source_row, faulty_column, problem, count(*) OVER () AS total
+FROM import_row
+WHERE problem IS NOT NULL
+ORDER BY position
+LIMIT $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge changed; the valid rows beyond these changed nothing."""
+
+    created: int
+    updated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Importer(Generic[R]):
+    """What is particular to one kind of row.
+
+    ``create_staging`` makes ``CREATE TEMPORARY TABLE import_row (…) ON COMMIT DROP`` with ``columns``; it gets
+    ``position``, ``source_row``, ``faulty_column`` and ``problem`` besides. ``record_of`` checks one row, whose
+    field rules hold already, and returns the values of ``columns`` (text, numbers, booleans, None: they are
+    kept as JSON; casts are the merge's) or raises InvalidFields. ``merge`` marks faulty rows by setting
+    ``faulty_column`` and ``problem``, writes the others, and passes ``timeout=IMPORT_SECONDS`` to asyncpg.
+    """
+
+    event_type: str
+    create_staging: str
+    columns: Sequence[str]
+    record_of: Callable[[R], Sequence[Any]]
+    merge: Callable[[Connection], Awaitable[Merged]]
+    objects: Sequence[str] = ()
+    """Names what the rows go into, where that is one resource; imports into others run beside."""
+    region_code: str = ""
+    unit_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    position: int
+    source_row: int
+    column: str
+    problem: str
+
+
+@dataclass(slots=True)
+class _Received:
+    """What came before the database was asked: rows counted, refused ones set aside."""
+
+    rows: int = 0
+    rejected: int = 0
+    faults: list[_Fault] = field(default_factory=list)
+    dry_run: bool = False
+
+    def refuse(self, source_row: int, at: str, problem: str) -> None:
+        self.rejected += 1
+        if len(self.faults) < MAX_REPORTED_ERRORS:
+            column = at.rpartition(".")[2]
+            self.faults.append(_Fault(self.rows, source_row, column, problem))
+
+
+class _Spool:
+    """Batches of records, written once and read as often as the merge is tried."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_MEMORY_BYTES)  # noqa: SIM115 (closed by close)
+
+    def write(self, records: Sequence[Sequence[Any]]) -> None:
+        data = orjson.dumps(records)
+        self._file.write(len(data).to_bytes(LENGTH_BYTES, "big"))
+        self._file.write(data)
+
+    def _batches(self) -> Iterator[list[list[Any]]]:
+        self._file.seek(0)
+        while head := self._file.read(LENGTH_BYTES):
+            yield orjson.loads(self._file.read(int.from_bytes(head, "big")))
+
+    async def records(self) -> AsyncIterator[Sequence[Any]]:
+        """Yield every record, letting other calls run between batches."""
+        for batch in self._batches():
+            await asyncio.sleep(0)
+            for record in batch:
+                yield record
+
+    def close(self) -> None:
+        self._file.close()
+
+
+async def run_import(
+    database: Database, call: Call, messages: AsyncIterator[Any], importer: Importer[R]
+) -> kit_pb2.ImportReport:
+    """Take the stream in and report on it; one ledger entry tells of the whole import.
+
+    Refused rows are reported and the others kept. A dry run does the same work and rolls it back: neither
+    rows nor ledger entry nor stored answer remain. Raises ImportRunning when the same kind is running
+    into the same objects.
+    """
+    spool = _Spool()
+    try:
+        received = await _receive(messages, spool, importer)
+        if received.dry_run:
+            async with database.connection() as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    return await _import(connection, call, received, spool, importer)
+                finally:
+                    await transaction.rollback()
+        if await database.stored_answer(call) is not None:
+            raise Repeated
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await _import_for_good(database, call, received, spool, importer)
+            except (*db.TRANSIENT, asyncpg.UniqueViolationError) as error:
+                # Somebody wrote the same rows meanwhile; the next attempt finds them and updates them.
+                if attempt >= MERGE_ATTEMPTS:
+                    raise ServiceUnavailable from error
+                await asyncio.sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)  # noqa: S311 (jitter)
+    finally:
+        spool.close()
+
+
+async def _receive(messages: AsyncIterator[Any], spool: _Spool, importer: Importer[R]) -> _Received:
+    received = _Received()
+    first = True
+    async for message in messages:
+        if first:
+            received.dry_run = message.header.dry_run
+        elif message.HasField("header"):
+            raise invalid("header")
+        first = False
+        if len(message.rows) > MAX_ROWS_PER_MESSAGE:
+            raise invalid("rows", "too_many")
+        records: list[Sequence[Any]] = []
+        for row in message.rows:
+            received.rows += 1
+            source_row = row.row or received.rows
+            if violations := violations_of(row):
+                received.refuse(source_row, violations[0].field, violations[0].problem)
+                continue
+            try:
+                records.append((received.rows, source_row, *importer.record_of(row)))
+            except InvalidFields as error:
+                received.refuse(source_row, error.violations[0].field, error.violations[0].problem)
+        if records:
+            spool.write(records)
+    return received
+
+
+async def _import_for_good(
+    database: Database, call: Call, received: _Received, spool: _Spool, importer: Importer[R]
+) -> kit_pb2.ImportReport:
+    async with database.command(call) as tx:
+        report = await _import(tx.connection, call, received, spool, importer)
+        payload = {
+            "rows": report.rows,
+            "created": report.created,
+            "updated": report.updated,
+            "unchanged": report.unchanged,
+            "rejected": report.rejected,
+            "stream_sha256": call.body_hash.hex(),
+        }
+        tx.record(
+            Event(
+                importer.event_type,
+                objects=importer.objects,
+                payload=payload,
+                region_code=importer.region_code or min(call.scope.regions, default=""),
+                unit_path=importer.unit_path or min(call.scope.unit_paths, default=""),
+            )
+        )
+        return tx.answer(report)
+
+
+async def _import(
+    connection: Connection, call: Call, received: _Received, spool: _Spool, importer: Importer[R]
+) -> kit_pb2.ImportReport:
+    """Stage, check and merge in the transaction that is open on ``connection``."""
+    await connection.fetchval(PREPARE, f"{int(IMPORT_SECONDS)}s")
+    if not await connection.fetchval(TRY_LOCK, " ".join((importer.event_type, *importer.objects))):
+        raise ImportRunning
+    await connection.execute(importer.create_staging)
+    await connection.execute(ADD_OWN_COLUMNS)
+    await connection.copy_records_to_table(
+        "import_row",
+        records=spool.records(),
+        columns=["position", "source_row", *importer.columns],
+        timeout=IMPORT_SECONDS,
+    )
+    await connection.execute(ANALYZE, timeout=IMPORT_SECONDS)
+    merged = await importer.merge(connection)
+    rows = await connection.fetch(SELECT_FAULTS, MAX_REPORTED_ERRORS, timeout=IMPORT_SECONDS)
+    late = [_Fault(*row[:4]) for row in rows]
+    rejected = received.rejected + (rows[0]["total"] if rows else 0)
+    report = kit_pb2.ImportReport(
+        rows=received.rows,
+        created=merged.created,
+        updated=merged.updated,
+        unchanged=received.rows - rejected - merged.created - merged.updated,
+        rejected=rejected,
+        dry_run=received.dry_run,
+    )
+    faults = sorted([*received.faults, *late], key=lambda fault: fault.position)
+    for fault in faults[:MAX_REPORTED_ERRORS]:
+        reason = describe_problem(fault.problem, call.locale)
+        report.errors.add(row=fault.source_row, column=fault.column, reason=reason)
+    return report

@@ -1,0 +1,34 @@
+"""Resource names: ``collection/id``. Ids are URL-safe and never carry personal data."""
+
+import base64
+import hashlib
+import re
+
+from services.kit.errors import invalid
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def id_of(name: str, collection: str, field: str = "name") -> str:
+    """Return the id in ``collection/id``. Raises InvalidFields naming ``field``."""
+    prefix = collection + "/"
+    identifier = name.removeprefix(prefix)
+    if len(identifier) == len(name) or not ID.fullmatch(identifier):
+        raise invalid(field)
+    return identifier
+
+
+def optional_id(name: str, collection: str, field: str) -> str:
+    """Return the id, or the empty string when no name is given."""
+    return id_of(name, collection, field) if name else ""
+
+
+def name_of(collection: str, identifier: str | None) -> str:
+    """Return ``collection/id``, or the empty string when there is no id."""
+    return f"{collection}/{identifier}" if identifier else ""
+
+
+def derived_id(*parts: str) -> str:
+    """Return a 16-character id that the same parts always give (80 bits of SHA-256)."""
+    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
+    return base64.b32encode(digest[:10]).decode().lower()

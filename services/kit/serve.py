@@ -1,0 +1,131 @@
+"""Hosts any set of services in one process: settings → logging → pools → guard → server → graceful stop."""
+
+import asyncio
+import importlib
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import uvloop
+from temporalio.client import Client
+
+from dutyloop.directory.v1 import directory_pb2
+from services.kit import db, logs, server, temporal
+from services.kit.access import AccessCache, Grant
+from services.kit.cases import Cases
+from services.kit.clients import Clients
+from services.kit.clock import ReadClock, wall_clock
+from services.kit.db import Database
+from services.kit.settings import Settings, required
+from services.kit.settings import settings as read_settings
+from services.kit.tokens import TokenVerifier, load_trusted_keys
+
+SERVICES = ("directory", "duty", "plan", "inspection", "hazard", "accountability", "audit")
+DATABASE_ATTEMPTS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the services of one process share."""
+
+    settings: Settings
+    clients: Clients
+    temporal: Client
+
+    def cases(self, database: Database) -> Cases:
+        """Return the cases of one service."""
+        return Cases(
+            self.temporal,
+            database,
+            task_queue=self.settings.temporal_task_queue,
+            virtual_time=self.settings.virtual_time,
+        )
+
+
+class HostedService(server.Service, Protocol):
+    """A service that may also run loops of its own beside its methods."""
+
+    def background(self) -> Sequence[Callable[[], Any]]:
+        """Return the loops to run while the process serves."""
+
+
+async def resolve_access(clients: Clients, person: str) -> tuple[Grant, ...]:
+    """Ask directory what a person's posts grant now."""
+    answer = await clients.call(clients.directory.ResolveAccess, directory_pb2.ResolveAccessRequest(person=person))
+    return tuple(
+        Grant(grant.post, grant.unit, frozenset(grant.roles), grant.region_code, grant.unit_path, grant.home_region_code)
+        for grant in answer.grants
+    )
+
+
+async def read_directory_clock(clients: Clients) -> datetime:
+    """Ask directory for business time."""
+    answer = await clients.call(clients.directory.GetClock, directory_pb2.GetClockRequest())
+    time: datetime = answer.time.ToDatetime(tzinfo=UTC)
+    return time
+
+
+def load(name: str) -> Callable[[Database, House], HostedService]:
+    """Return the factory of a service by its name."""
+    module = importlib.import_module(f"services.{name}.service")
+    factory: Callable[[Database, House], HostedService] = module.build
+    return factory
+
+
+async def _connect(settings: Settings, name: str) -> Database:
+    """Open a service's pool, waiting half a minute for a database that is still starting."""
+    for attempt in range(DATABASE_ATTEMPTS):
+        try:
+            return await db.connect(settings, name)
+        except db.UNREACHABLE:
+            if attempt == DATABASE_ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(1)
+    raise AssertionError("unreachable: the last attempt raises")
+
+
+async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
+    """Serve the named services until ``stop`` is set; then finish what is in flight and close."""
+    clients = Clients(settings, names[0] if len(names) == 1 else "host")
+    house = House(settings, clients, await temporal.connect(settings))
+    databases = [await _connect(settings, name) for name in names]
+    services = [load(name)(database, house) for name, database in zip(names, databases, strict=True)]
+    clock: ReadClock = wall_clock
+    if settings.virtual_time:
+        directory = dict(zip(names, services, strict=True)).get("directory")
+        clock = getattr(directory, "read_clock", None) or (lambda: read_directory_clock(clients))
+    verifier = TokenVerifier(
+        load_trusted_keys(required(settings.trusted_keys_file, "trusted_keys_file")), settings.audience
+    )
+    access = AccessCache(lambda person: resolve_access(clients, person))
+    grpc_server, health = await server.start(settings, server.Guard(settings, verifier, access, clock), services)
+    logs.logger().info("serving", services=list(names), address=settings.listen_address)
+    loops = [asyncio.create_task(loop()) for service in services for loop in service.background()]
+    try:
+        await stop.wait()
+    finally:
+        await health.enter_graceful_shutdown()
+        await grpc_server.stop(settings.shutdown_grace_seconds)
+        for task in loops:
+            task.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await clients.close()
+        for database in databases:
+            await database.close()
+
+
+def run(names: Sequence[str]) -> None:
+    """Serve until SIGTERM or SIGINT; the body of every service's ``__main__``."""
+    settings = read_settings()
+    logs.configure(settings)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await serve(settings, names, stop)
+
+    uvloop.run(main())

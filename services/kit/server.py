@@ -1,0 +1,373 @@
+"""The gRPC server: every method wrapped by one guard, outermost first.
+
+capacity → identity → role → parse → field rules → deadline → idempotency → handler → errors → log.
+Handlers are ``async def Method(self, request, call)``; nothing reaches them that the policy does not allow.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from time import perf_counter
+from typing import Any, Protocol
+
+import asyncpg
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION_NAME
+
+from dutyloop.policy.v1 import policy_pb2
+from services.kit import db
+from services.kit.access import EVERYWHERE, AccessCache, Grant, scope_of
+from services.kit.call import Call
+from services.kit.catalogue import Locale
+from services.kit.clients import MAX_MESSAGE_BYTES
+from services.kit.clock import ReadClock
+from services.kit.crypto import digest
+from services.kit.db import Database, Repeated
+from services.kit.errors import (
+    STATUS,
+    AlreadyExists,
+    DeadlinePassed,
+    DomainError,
+    Internal,
+    Overloaded,
+    RoleMissing,
+    RuleNotMet,
+    ServiceUnavailable,
+    Unauthenticated,
+    from_rpc_error,
+    invalid,
+    to_status,
+)
+from services.kit.logs import logger
+from services.kit.policy import MethodRule, method_rules, validate
+from services.kit.settings import Settings
+from services.kit.tokens import TokenVerifier
+
+MAX_METADATA_BYTES = 16 * 1024
+MAX_STREAM_SECONDS = 3_600.0
+TRANSIENT_ATTEMPTS = 5
+PERSONS_NEVER = (policy_pb2.METHOD_KIND_WORKER, policy_pb2.METHOD_KIND_SERVICE)
+RECEIPT_KEY = "dutyloop-receipt-bin"
+SERVER_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.so_reuseport", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 30_000),
+    ("grpc.max_concurrent_streams", 1_000),
+)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = Callable[[Any, Call], Awaitable[Message]]
+
+
+class Service(Protocol):
+    """What the server needs of a service object: its descriptor, its database, a method per RPC."""
+
+    descriptor: ServiceDescriptor
+    database: Database
+
+
+class Guard:
+    """Identifies, authorises and bounds every call of the process."""
+
+    def __init__(self, settings: Settings, verifier: TokenVerifier, access: AccessCache, clock: ReadClock) -> None:
+        self._settings = settings
+        self._verifier = verifier
+        self._access = access
+        self._clock = clock
+        internal = max(1, int(settings.max_concurrent_calls * settings.worker_call_share))
+        self._places = {True: internal, False: settings.max_concurrent_calls - internal}
+
+    def handlers(self, service: Service) -> "grpc.GenericRpcHandler[Any, Any]":
+        """Wrap every method of a service. Raises PolicyError on an unannotated one, TypeError on a missing one."""
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for rule in method_rules(service.descriptor):
+            handler = getattr(service, rule.name, None)
+            if handler is None:
+                raise TypeError(f"{type(service).__name__} lacks {rule.name}")
+            guarded = _GuardedMethod(self, service.database, rule, handler)
+            if rule.client_streaming:
+                methods[rule.name] = grpc.stream_unary_rpc_method_handler(guarded.stream_unary)
+            elif rule.server_streaming:
+                methods[rule.name] = grpc.unary_stream_rpc_method_handler(guarded.unary_stream)
+            else:
+                methods[rule.name] = grpc.unary_unary_rpc_method_handler(guarded.unary)
+        return grpc.method_handlers_generic_handler(service.descriptor.full_name, methods)
+
+    async def identify(self, rule: MethodRule, context: Context, locale: Locale) -> Call:
+        """Say who calls and what of the caller's reach counts for this method. Raises Unauthenticated."""
+        subject = self._verifier.verify(bearer_token(context))
+        internal = subject.use == "service"
+        held: tuple[Grant, ...] = ()
+        home = ""
+        if not internal:
+            held = await self._access.grants(subject.name)
+            home = held[0].home_region_code if held else ""
+            if rule.roles:
+                held = tuple(grant for grant in held if grant.roles & rule.roles)
+        streaming = rule.client_streaming or rule.server_streaming
+        allowed = MAX_STREAM_SECONDS if streaming else self._settings.default_deadline_seconds
+        remaining = context.time_remaining()
+        return Call(
+            rule=rule,
+            principal=subject.name,
+            internal=internal,
+            grants=held,
+            scope=EVERYWHERE if internal else scope_of(held),
+            home_region_code=home,
+            now=await self._clock(),
+            locale=locale,
+            deadline=asyncio.get_running_loop().time() + (allowed if remaining is None else remaining),
+        )
+
+    def authorise(self, call: Call) -> None:
+        """Raise RoleMissing unless the policy lets this caller use the method at all."""
+        allowed = call.rule.worker if call.internal else bool(call.grants) and call.rule.kind not in PERSONS_NEVER
+        if not allowed:
+            raise RoleMissing(method=call.rule.name)
+
+    @contextmanager
+    def place(self, *, internal: bool) -> Iterator[None]:
+        """Take one of the process's places; the worker's are its own. Raises Overloaded."""
+        if self._places[internal] <= 0:
+            raise Overloaded
+        self._places[internal] -= 1
+        try:
+            yield
+        finally:
+            self._places[internal] += 1
+
+    def locale_of(self, context: Context) -> Locale:
+        """Read the caller's language; the process's own where none is named."""
+        for key, value in context.invocation_metadata() or ():
+            if key == "accept-language" and isinstance(value, str):
+                if value.lower().startswith("en"):
+                    return "en"
+                if value.lower().startswith("zh"):
+                    return "zh-CN"
+        return self._settings.locale
+
+    def require_token(self, context: Context) -> None:
+        """Raise Unauthenticated unless a valid token came with the call; for reflection."""
+        self._verifier.verify(bearer_token(context))
+
+
+def bearer_token(context: Context) -> str:
+    """Return the bearer token of the call. Raises Unauthenticated."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str) and value[:7].lower() == "bearer ":
+            return value[7:]
+    raise Unauthenticated
+
+
+class _GuardedMethod:
+    """One method behind the guard."""
+
+    def __init__(self, guard: Guard, database: Database, rule: MethodRule, handler: Handler) -> None:
+        self._guard = guard
+        self._database = database
+        self._rule = rule
+        self._handler = handler
+        self._request_class: type[Message] = GetMessageClass(rule.request)
+        self._replays = rule.changes_state and rule.kind != policy_pb2.METHOD_KIND_CASE_ACTION
+
+    async def unary(self, raw: bytes, context: Context) -> bytes:
+        async with self._served(context) as call:
+            request = self._parse(raw, call)
+            async with asyncio.timeout_at(call.deadline):
+                answer = await self._answer(request, call)
+            self._send_receipts(call, context)
+            return answer
+        raise AssertionError("unreachable: a refused call aborts")
+
+    async def unary_stream(self, raw: bytes, context: Context) -> AsyncIterator[bytes]:
+        async with self._served(context) as call:
+            request = self._parse(raw, call)
+            async with asyncio.timeout_at(call.deadline):
+                async for message in self._handler(request, call):  # type: ignore[attr-defined]
+                    yield message.SerializeToString()
+
+    async def stream_unary(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
+        async with self._served(context) as call:
+            async with asyncio.timeout_at(call.deadline):
+                try:
+                    answer = (await self._handler(self._messages(raws, call), call)).SerializeToString()
+                except (Repeated, asyncpg.UniqueViolationError):
+                    stored = await self._database.stored_answer(call)
+                    if stored is None:
+                        raise
+                    answer = stored
+            self._send_receipts(call, context)
+            return answer
+        raise AssertionError("unreachable: a refused call aborts")
+
+    async def _messages(self, raws: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
+        """Parse a client stream; its header makes the call repeatable, its bytes make up the body hash."""
+        hasher = hashlib.sha256()
+        async for raw in raws:
+            hasher.update(digest(raw))
+            try:
+                message = self._request_class.FromString(raw)
+            except DecodeError:
+                raise invalid("request") from None
+            if not call.request_id:
+                if not message.HasField("header"):
+                    raise invalid("header", "expected_header")
+                validate(message.header)  # type: ignore[attr-defined]
+                call.request_id = message.header.request_id  # type: ignore[attr-defined]
+            yield message
+        call.body_hash = hasher.digest()
+        if not call.request_id:
+            raise invalid("header", "expected_header")
+
+    def _parse(self, raw: bytes, call: Call) -> Message:
+        try:
+            request = self._request_class.FromString(raw)
+        except DecodeError:
+            raise invalid("request") from None
+        validate(request)
+        if self._rule.changes_state:
+            call.request_id = request.request_id  # type: ignore[attr-defined]
+            call.body_hash = digest(request.SerializeToString(deterministic=True))
+        if call.internal and "business_time" in request.DESCRIPTOR.fields_by_name:
+            call.now = request.business_time.ToDatetime(tzinfo=call.now.tzinfo)  # type: ignore[attr-defined]
+        return request
+
+    async def _answer(self, request: Message, call: Call) -> bytes:
+        """Run the handler; a command that took effect before gets the answer it had then."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return (await self._handler(request, call)).SerializeToString()
+            except db.TRANSIENT:
+                if attempt >= TRANSIENT_ATTEMPTS:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 (jitter)
+            except (Repeated, DomainError, asyncpg.UniqueViolationError):
+                stored = await self._database.stored_answer(call) if self._replays else None
+                if stored is None:
+                    raise
+                return stored
+
+    def _send_receipts(self, call: Call, context: Context) -> None:
+        if call.receipts:
+            context.set_trailing_metadata(tuple((RECEIPT_KEY, receipt) for receipt in call.receipts))
+
+    @asynccontextmanager
+    async def _served(self, context: Context) -> AsyncIterator[Call]:
+        """Admit the call, and turn whatever goes wrong inside into a status that gives nothing away."""
+        started = perf_counter()
+        call: Call | None = None
+        refusal: DomainError | None = None
+        locale = self._guard.locale_of(context)
+        try:
+            call = await self._guard.identify(self._rule, context, locale)
+            self._guard.authorise(call)
+            with self._guard.place(internal=call.internal):
+                yield call
+        except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
+            refusal = as_refusal(error, self._rule)
+        finally:
+            self._log(call, refusal, perf_counter() - started)
+        if refusal is not None:
+            await self._record(call, refusal)
+            status = to_status(refusal, locale)
+            await context.abort(
+                STATUS[type(refusal)],
+                status.message,
+                (("grpc-status-details-bin", status.SerializeToString()),),
+            )
+
+    async def _record(self, call: Call | None, refusal: DomainError) -> None:
+        if call is None:
+            return
+        try:
+            await self._database.record_refusal(call, refusal)
+        except Exception as error:  # noqa: BLE001 (the refusal stands even when it cannot be written down)
+            logger().error("refusal_not_recorded", rpc=self._rule.path, error=type(error).__name__)
+
+    def _log(self, call: Call | None, refusal: DomainError | None, seconds: float) -> None:
+        code = "OK" if refusal is None else STATUS[type(refusal)].name
+        logger().info(
+            "rpc_served",
+            rpc=self._rule.path,
+            code=code,
+            reason=refusal.reason if refusal else "",
+            principal=call.principal if call else "",
+            request_id=call.request_id if call else "",
+            milliseconds=round(seconds * 1000, 2),
+        )
+
+
+def as_refusal(error: Exception, rule: MethodRule) -> DomainError:
+    """Map any exception to a DomainError; unknown ones are logged once, with their traceback."""
+    if isinstance(error, DomainError):
+        return error
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return AlreadyExists(resource=error.constraint_name or "")
+    if isinstance(error, (asyncpg.CheckViolationError, asyncpg.ExclusionViolationError)):
+        return RuleNotMet(rule=error.constraint_name or "")
+    if isinstance(error, db.SLOW):
+        return DeadlinePassed()
+    if isinstance(error, (*db.UNREACHABLE, *db.TRANSIENT)):
+        logger().warning("database_unreachable", rpc=rule.path, error=type(error).__name__)
+        return ServiceUnavailable()
+    if isinstance(error, grpc.aio.AioRpcError):
+        return from_rpc_error(error)
+    logger().error("rpc_failed", rpc=rule.path, exc_info=error)
+    return Internal()
+
+
+class _AuthenticatedReflection(ReflectionServicer):
+    """Server reflection for callers with a valid token only."""
+
+    def __init__(self, names: Sequence[str], guard: Guard) -> None:
+        super().__init__(names)
+        self._guard = guard
+
+    async def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """Answer reflection requests."""
+        try:
+            self._guard.require_token(context)
+        except Unauthenticated:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+        async for answer in super().ServerReflectionInfo(request_iterator, context):
+            yield answer
+
+
+async def start(
+    settings: Settings, guard: Guard, services: Sequence[Service]
+) -> tuple[grpc.aio.Server, HealthServicer]:
+    """Bind and start the server.
+
+    Raises PolicyError or TypeError before it binds, OSError when it cannot bind.
+    """
+    server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=settings.max_concurrent_calls * 4)
+    server.add_generic_rpc_handlers(tuple(guard.handlers(service) for service in services))
+    servicer = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = [service.descriptor.full_name for service in services]
+    reflection = _AuthenticatedReflection(
+        [*names, REFLECTION_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], guard
+    )
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection, server)
+    try:
+        bound = server.add_insecure_port(settings.listen_address)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise OSError(f"cannot listen on {settings.listen_address}")
+    await server.start()
+    for name in ["", *names]:
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return server, servicer

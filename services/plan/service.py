@@ -1,0 +1,155 @@
+"""The plan service: annual task lists and their tasks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.duty.v1 import duty_pb2
+from dutyloop.plan.v1 import plan_pb2
+from services.kit.call import Call
+from services.kit.db import Database
+from services.kit.errors import UnfitReference
+from services.kit.paging import MAX_SIZE, page_of
+from services.kit.serve import House
+from services.plan import messages, rules
+from services.plan.store import PlanStore
+
+
+class PlanService:
+    """Serves dutyloop.plan.v1.PlanService."""
+
+    descriptor = plan_pb2.DESCRIPTOR.services_by_name["PlanService"]
+
+    def __init__(self, database: Database, house: House) -> None:
+        self.database = database
+        self._clients = house.clients
+        self._store = PlanStore(database)
+        self._cases = house.cases(database)
+
+    def background(self) -> Sequence[Callable[[], Any]]:
+        """Keep delivering what cases must be told."""
+        return (self._cases.run_relay,)
+
+    async def GenerateAnnualTaskList(
+        self, request: plan_pb2.GenerateAnnualTaskListRequest, call: Call
+    ) -> plan_pb2.AnnualTaskList:
+        """Generate a year's tasks."""
+        of = await self._published_list(request.responsibility_list)
+        unit = await self._clients.call(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=of.unit))
+        call.scope.require(of.name, of.region.removeprefix("regions/"), unit.path)
+        rules.check_source(of, request.year, call.now)
+        items = await self._items(of.name)
+        schedule = rules.schedule(items, request.year, messages.day_of(of.effective_date))
+        return await self._store.generate(call, of, unit.path, request.year, schedule)
+
+    async def PublishAnnualTaskList(
+        self, request: plan_pb2.PublishAnnualTaskListRequest, call: Call
+    ) -> plan_pb2.AnnualTaskList:
+        """Publish a draft."""
+        row = await self._store.annual_list(request.name, call.scope, call.now)
+        of = await self._published_list(row["responsibility_list"])
+        if row["state"] == "DRAFT" and of.state != duty_pb2.LIST_STATE_PUBLISHED:
+            raise UnfitReference(field="responsibility_list", resource=of.name)
+        return await self._store.publish(call, request.name, request.etag)
+
+    async def GetAnnualTaskList(
+        self, request: plan_pb2.GetAnnualTaskListRequest, call: Call
+    ) -> plan_pb2.AnnualTaskList:
+        """Read one annual task list."""
+        return messages.list_message(await self._store.annual_list(request.name, call.scope, call.now))
+
+    async def ListAnnualTaskLists(
+        self, request: plan_pb2.ListAnnualTaskListsRequest, call: Call
+    ) -> plan_pb2.ListAnnualTaskListsResponse:
+        """List annual task lists."""
+        page = page_of(request)
+        rows = await self._store.list_lists(call, request, page)
+        response = plan_pb2.ListAnnualTaskListsResponse()
+        for row in rows[: page.size]:
+            messages.list_message(row, response.annual_task_lists.add())
+        if len(rows) > page.size:
+            response.next_page_token = page.token(len(rows), [rows[page.size - 1]["id"]])
+        return response
+
+    async def GetTask(self, request: plan_pb2.GetTaskRequest, call: Call) -> plan_pb2.Task:
+        """Read one task."""
+        return messages.task_message(await self._store.task(request.name, call.scope), call.now.timestamp())
+
+    async def ListTasks(self, request: plan_pb2.ListTasksRequest, call: Call) -> plan_pb2.ListTasksResponse:
+        """List tasks, first due first."""
+        page = page_of(request)
+        before = messages.day_of(request.due_before_date) if request.HasField("due_before_date") else None
+        state = plan_pb2.TaskState.Name(request.state).removeprefix("TASK_STATE_") if request.state else ""
+        wanted = rules.task_filter(state, request.light, before, call.now, overdue=request.overdue)
+        response = plan_pb2.ListTasksResponse()
+        if wanted is None:
+            return response
+        rows, response.total_size = await self._store.list_tasks(call, request, wanted, page)
+        now, tasks = call.now.timestamp(), response.tasks
+        following = len(rows) > page.size
+        for row in rows[: page.size] if following else rows:
+            messages.fill_task(row, now, tasks.add())
+        if following:
+            response.next_page_token = page.token(len(rows), _key_of(tasks[-1]))
+        return response
+
+    async def ReportProgress(self, request: plan_pb2.ReportProgressRequest, call: Call) -> plan_pb2.Task:
+        """Report how far a task has come."""
+        rules.check_progress(request.progress_percent)
+        return await self._store.report(call, request)
+
+    async def SubmitCompletion(self, request: plan_pb2.SubmitCompletionRequest, call: Call) -> plan_pb2.Task:
+        """Report a task completed."""
+        return await self._store.submit(call, request)
+
+    async def ConfirmCompletion(self, request: plan_pb2.ConfirmCompletionRequest, call: Call) -> plan_pb2.Task:
+        """Confirm a completion."""
+        return await self._store.confirm(call, request.name, request.etag)
+
+    async def RejectCompletion(self, request: plan_pb2.RejectCompletionRequest, call: Call) -> plan_pb2.Task:
+        """Reject a completion."""
+        return await self._store.reject(call, request.name, request.reason, request.etag)
+
+    async def ListDueTasks(self, request: plan_pb2.ListDueTasksRequest, call: Call) -> plan_pb2.ListDueTasksResponse:
+        """List the tasks to remind of."""
+        page = page_of(request)
+        rows, following = await self._store.due_tasks(request.annual_task_list, call.now, page)
+        response = plan_pb2.ListDueTasksResponse()
+        for row in rows[: page.size]:
+            due = response.due_tasks.add()
+            messages.fill_task(row, call.now.timestamp(), due.task)
+            due.kind = plan_pb2.REMINDER_KIND_OVERDUE if due.task.overdue else plan_pb2.REMINDER_KIND_DUE_SOON
+        if len(rows) > page.size:
+            response.next_page_token = page.token(len(rows), _key_of(response.due_tasks[-1].task))
+        if following is not None:
+            response.next_due_time.FromDatetime(following)
+        return response
+
+    async def RecordTaskReminder(self, request: plan_pb2.RecordTaskReminderRequest, call: Call) -> plan_pb2.Task:
+        """Record a reminder."""
+        return await self._store.remind(call, request)
+
+    async def _published_list(self, name: str) -> duty_pb2.ResponsibilityList:
+        request = duty_pb2.GetResponsibilityListRequest(name=name)
+        found: duty_pb2.ResponsibilityList = await self._clients.call(self._clients.duty.GetResponsibilityList, request)
+        return found
+
+    async def _items(self, name: str) -> list[rules.Item]:
+        items: list[rules.Item] = []
+        token = ""
+        while True:
+            request = duty_pb2.ListDutyItemsRequest(responsibility_list=name, page_size=MAX_SIZE, page_token=token)
+            answer = await self._clients.call(self._clients.duty.ListDutyItems, request)
+            items += map(messages.item_of, answer.duty_items)
+            token = answer.next_page_token
+            if not token:
+                return items
+
+
+def _key_of(task: plan_pb2.Task) -> tuple[str, str]:
+    return messages.day_of(task.due_date).isoformat(), task.name.removeprefix("tasks/")
+
+
+def build(database: Database, house: House) -> PlanService:
+    """Return the service over its database."""
+    return PlanService(database, house)

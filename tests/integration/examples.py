@@ -1,0 +1,264 @@
+"""Requests made from the descriptors: right in every field rule, or wrong in exactly one.
+
+Whatever method or field is added to a proto is covered the day it appears.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from dutyloop.policy.v1 import policy_pb2
+from services.kit.policy import (
+    ANY_RESOURCE,
+    CONTEXTS,
+    DEFAULT_MAX_CHARACTERS,
+    DEFAULT_MAX_ELEMENTS,
+    MethodRule,
+    _behaviours,
+    _is_partial,
+    _reference,
+    _resource,
+)
+
+INTEGERS = (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64)
+BAD_CHARACTERS = ("\0", "\u202e", "\u200b", "\ufeff")
+INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 31, FieldDescriptor.TYPE_INT64: 63}
+CHOSEN = {
+    "dutyloop.hazard.v1.Hazard.disposition": 2,  # time-limited: on the spot would need a remedy
+    "dutyloop.directory.v1.HolidayNotice.name": "holidayNotices/2027",
+    "dutyloop.audit.v1.GetCaseTimelineRequest.workflow_id": "rectification/absent",
+}
+"""Values for fields where the plain example would meet a rule of the domain before the rule under test."""
+Names = Mapping[str, str]
+"""Resource type (for example "dutyloop/Unit") to the name that a request shall carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One wrong value: the field at fault as the answer must name it, the problem, and the request."""
+
+    field: str
+    problem: str
+    request: Message
+
+
+def collections() -> dict[str, str]:
+    """Map every resource type to its collection, for example "dutyloop/Unit" to "units"."""
+    found = {}
+    for module in CONTEXTS:
+        for message in module.DESCRIPTOR.message_types_by_name.values():
+            resource = _resource(message)
+            if resource.type:
+                found[resource.type] = resource.pattern[0].partition("/")[0]
+    return found
+
+
+COLLECTIONS = collections()
+
+
+def well_formed(rule: MethodRule, names: Names | None = None) -> Any:
+    """Return a request that breaks no field rule; names not given are of resources that do not exist."""
+    return _filled(rule.request, names or {})
+
+
+def stream_of(rule: MethodRule, names: Names | None = None) -> Any:
+    """Return the one message of a dry-run import without rows."""
+    request = well_formed(rule, names)
+    request.header.CopyFrom(_filled(request.header.DESCRIPTOR, {}))
+    request.header.dry_run = True
+    return request
+
+
+def _filled(descriptor: Descriptor, names: Names, *, partial: bool = False) -> Any:
+    message = GetMessageClass(descriptor)()
+    for field in _sent(descriptor):
+        if _is_required(field, partial=partial):
+            _set(message, field, _value(field, names))
+    return message
+
+
+def _sent(descriptor: Descriptor) -> Iterator[FieldDescriptor]:
+    return (field for field in descriptor.fields if field_behavior_pb2.OUTPUT_ONLY not in _behaviours(field))
+
+
+def _is_required(field: FieldDescriptor, *, partial: bool) -> bool:
+    needed = field_behavior_pb2.IDENTIFIER if partial else field_behavior_pb2.REQUIRED
+    return needed in _behaviours(field)
+
+
+def _set(message: Message, field: FieldDescriptor, value: Any) -> None:
+    if field.is_repeated:
+        getattr(message, field.name).extend([value])
+    elif field.type == FieldDescriptor.TYPE_MESSAGE:
+        getattr(message, field.name).CopyFrom(value)
+    else:
+        setattr(message, field.name, value)
+
+
+def _named(field: FieldDescriptor) -> str:
+    """Return the resource type that a field names, or the empty string."""
+    owner = _resource(cast("Descriptor", field.containing_type)).type
+    return _reference(field) or (owner if field.name == "name" else "")
+
+
+def _value(field: FieldDescriptor, names: Names) -> Any:
+    """Return a right value for a field (for a repeated one: an element)."""
+    if field.full_name in CHOSEN:
+        return CHOSEN[field.full_name]
+    if field.type == FieldDescriptor.TYPE_STRING:
+        if resource := _named(field):
+            resource = "dutyloop/Site" if resource == ANY_RESOURCE else resource
+            return names.get(resource) or f"{COLLECTIONS[resource]}/absent"
+        return uuid.uuid4().hex if field.name == "request_id" else "x"
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return next(number for number in cast("EnumDescriptor", field.enum_type).values_by_number if number)
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        kind = cast("Descriptor", field.message_type)
+        if kind.full_name == "google.type.Date":
+            return GetMessageClass(kind)(year=2026, month=1, day=1)
+        if kind.full_name == "google.protobuf.Timestamp":
+            return GetMessageClass(kind)(seconds=1_767_225_600)
+        partial = _is_partial(cast("Descriptor", field.containing_type)) and bool(_resource(kind).type)
+        return _filled(kind, names, partial=partial)
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return bytes(32)
+    return field.type == FieldDescriptor.TYPE_BOOL or 1
+
+
+Alter = Callable[[Callable[[Any], None]], Message]
+"""Copies the whole request and lets a function change one message within it."""
+
+
+def mistakes(rule: MethodRule) -> Iterator[Mistake]:
+    """Yield the request with each field in turn wrong in each way that its rules know."""
+    base = well_formed(rule)
+
+    def alter(change: Callable[[Any], None]) -> Message:
+        copy = type(base)()
+        copy.CopyFrom(base)
+        change(copy)
+        return cast("Message", copy)
+
+    return _mistakes(rule.request, "", alter, partial=False)
+
+
+def row_mistakes(rule: MethodRule) -> Iterator[Mistake]:
+    """Yield dry runs of an import with one row, each with a mistake in a field of the row."""
+    base = stream_of(rule)
+    rows = rule.request.fields_by_name["rows"]
+
+    def alter(change: Callable[[Any], None]) -> Message:
+        copy = type(base)()
+        copy.CopyFrom(base)
+        row = _value(rows, {})
+        change(row)
+        copy.rows.extend([row])
+        return cast("Message", copy)
+
+    return _mistakes(cast("Descriptor", rows.message_type), "", alter, partial=False)
+
+
+def _mistakes(descriptor: Descriptor, path: str, alter: Alter, *, partial: bool) -> Iterator[Mistake]:
+    for field in _sent(descriptor):
+        at = path + field.name
+        if _is_required(field, partial=partial):
+            yield Mistake(at, "required", alter(lambda message, name=field.name: message.ClearField(name)))
+        if field.is_repeated:
+            limit = _policy(field).max_length or DEFAULT_MAX_ELEMENTS
+            value = _value(field, {})
+            yield Mistake(
+                at,
+                "too_many",
+                alter(lambda message, f=field, v=value, n=limit: getattr(message, f.name).extend([v] * (n + 1))),
+            )
+        element = f"{at}[0]" if field.is_repeated else at
+        for problem, wrong in _wrong_values(field):
+            yield Mistake(element, problem, alter(lambda message, f=field, v=wrong: _replace(message, f, v)))
+        if field.type == FieldDescriptor.TYPE_MESSAGE and not _is_google(field):
+            yield from _nested_mistakes(field, f"{element}.", alter)
+
+
+def _nested_mistakes(field: FieldDescriptor, path: str, alter: Alter) -> Iterator[Mistake]:
+    kind = cast("Descriptor", field.message_type)
+
+    def alter_nested(change: Callable[[Any], None]) -> Message:
+        value = _value(field, {})
+        change(value)
+        return alter(lambda message: _replace(message, field, value))
+
+    partial = _is_partial(cast("Descriptor", field.containing_type)) and bool(_resource(kind).type)
+    yield from _mistakes(kind, path, alter_nested, partial=partial and not field.is_repeated)
+
+
+def _replace(message: Message, field: FieldDescriptor, value: Any) -> None:
+    message.ClearField(field.name)  # type: ignore[arg-type]
+    _set(message, field, value)
+
+
+def _is_google(field: FieldDescriptor) -> bool:
+    return cast("Descriptor", field.message_type).full_name.startswith("google.")
+
+
+def _policy(field: FieldDescriptor) -> policy_pb2.FieldPolicy:
+    return field.GetOptions().Extensions[policy_pb2.field]
+
+
+def _wrong_values(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
+    """Yield what a field's rules refuse, each with the problem to be named."""
+    if field.type == FieldDescriptor.TYPE_STRING and _named(field):
+        collection = COLLECTIONS.get(_named(field), "sites")
+        yield "too_long", f"{collection}/" + "a" * 200
+        for wrong in (
+            "nonsense",
+            f"{collection}/",
+            f"{collection}/a\0",
+            f"{collection}/a/b",
+            f"{collection}/..",
+            "x/1",
+        ):
+            yield "malformed", wrong
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        limit = _policy(field).max_length or DEFAULT_MAX_CHARACTERS
+        yield "too_long", "长" * ((DEFAULT_MAX_CHARACTERS if field.is_repeated else limit) + 1)
+        for character in BAD_CHARACTERS:
+            yield "bad_character", character
+        if not _policy(field).multiline:
+            yield "bad_character", "\n"
+    elif field.type == FieldDescriptor.TYPE_BYTES:
+        yield "too_long", bytes((_policy(field).max_length or DEFAULT_MAX_CHARACTERS) + 1)
+    elif field.type == FieldDescriptor.TYPE_ENUM:
+        yield "unknown_value", 99
+        yield "unknown_value", -1
+    elif field.type == FieldDescriptor.TYPE_MESSAGE:
+        kind = cast("Descriptor", field.message_type)
+        if kind.full_name == "google.type.Date":
+            for year, month, day in ((2026, 2, 30), (0, 1, 1), (9999, 1, 1), (2026, 13, 1)):
+                yield "out_of_range", GetMessageClass(kind)(year=year, month=month, day=day)
+        elif kind.full_name == "google.protobuf.Timestamp":
+            for seconds, nanos in ((2**63 - 1, 0), (-(2**63), 0), (0, -1)):
+                yield "out_of_range", GetMessageClass(kind)(seconds=seconds, nanos=nanos)
+
+
+def extremes(rule: MethodRule) -> Iterator[Message]:
+    """Yield the request with each integer in turn at its limits; they break no field rule, so handlers meet them."""
+    for field in _sent(rule.request):
+        for path, descriptor in ((None, rule.request), (field, field.message_type)):
+            if descriptor is None or (path is not None and (field.is_repeated or _is_google(field))):
+                continue
+            for integer in _sent(descriptor) if path is not None else (field,):
+                if integer.type not in INTEGERS or integer.is_repeated:
+                    continue
+                bits = INTEGER_BITS[integer.type]
+                for value in (2**bits - 1, -(2**bits), 0):
+                    request = well_formed(rule)
+                    owner = request if path is None else getattr(request, field.name)
+                    if path is not None and not request.HasField(field.name):
+                        owner.CopyFrom(_value(field, {}))
+                    setattr(owner, integer.name, value)
+                    yield request

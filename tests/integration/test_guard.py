@@ -1,0 +1,417 @@
+"""The guard before every method: who gets in, what is repeated, what is bounded, what the ledger keeps."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.policy.v1 import policy_pb2
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.temporal import EmbeddedTemporal
+from services.directory.service import DirectoryService
+from services.kit.call import Call
+from services.kit.server import MAX_METADATA_BYTES, RECEIPT_KEY
+from tests.integration.conftest import NewDatabase
+from tests.integration.house import NOBODY, Caller, Refusal, running_house
+from tests.integration.people import City, new_hazard
+
+GET_CLOCK = "/dutyloop.directory.v1.DirectoryService/GetClock"
+REVOKED_SECONDS = 5.0
+
+
+def create_unit(city: City, display_name: str = "应急管理局") -> directory_pb2.CreateUnitRequest:
+    """Return a command with an id, ready to be sent again."""
+    unit = directory_pb2.Unit(
+        display_name=display_name, region=city.home.region, kind=directory_pb2.UNIT_KIND_DEPARTMENT
+    )
+    return directory_pb2.CreateUnitRequest(request_id=uuid.uuid4().hex, unit=unit)
+
+
+async def units_called(city: City, display_name: str) -> int:
+    """Count the rows of units with a name."""
+    (row,) = await city.house.fetch("SELECT count(*) FROM directory.unit WHERE display_name = $1", display_name)
+    count: int = row["count"]
+    return count
+
+
+async def entries_about(city: City, request_id: str) -> int:
+    """Count the ledger entries of a request."""
+    (row,) = await city.house.fetch("SELECT count(*) FROM ledger.entry WHERE request_id = $1", request_id)
+    count: int = row["count"]
+    return count
+
+
+async def status_of(call: Any) -> Refusal:
+    """Await a call that must fail and return its refusal."""
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call
+    return Refusal.of(failure.value)
+
+
+@pytest.fixture
+def operator(city: City) -> Caller:
+    """The operator at home."""
+    return city.home.people[policy_pb2.ROLE_OPERATOR]
+
+
+# The door
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        GET_CLOCK.removeprefix("/"),
+        f"/{GET_CLOCK}",
+        f"{GET_CLOCK}/",
+        GET_CLOCK.replace("/Get", "//Get"),
+        GET_CLOCK.replace("/Get", "/../DirectoryService/Get"),
+        GET_CLOCK.replace("/Get", "."),
+        GET_CLOCK.lower(),
+        "/",
+        "//",
+        "/dutyloop.directory.v1.DirectoryService/",
+        "/dutyloop.directory.v1.DirectoryService/read_clock",
+        "/dutyloop.directory.v1.DirectoryService/__init__",
+        "/dutyloop.directory.v1.HazardService/GetClock",
+        "/dutyloop.directory.v1.DirectoryService/GetClock?x=/",
+    ],
+)
+async def test_an_odd_path_reaches_no_method(city: City, path: str) -> None:
+    """A path with a slash too many could reach a handler under a rule that is not its own."""
+    raw = directory_pb2.GetClockRequest().SerializeToString()
+    for caller in (NOBODY, city.postless, city.all_rounder):
+        refusal = await status_of(city.house.raw(path)(raw, timeout=5, metadata=caller.metadata()))
+        assert grpc.StatusCode.UNIMPLEMENTED is refusal.code, refusal
+
+
+async def test_reflection_is_for_callers_with_a_token(city: City) -> None:
+    """Anyone who reaches the port could read what there is to attack, or ``buf curl`` would not work for anyone."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(city.house.channel)
+
+    async def services_shown_to(caller: Caller) -> set[str]:
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        answers = stub.ServerReflectionInfo(iter([request]), timeout=5, metadata=caller.metadata())
+        return {service.name async for answer in answers for service in answer.list_services_response.service}
+
+    assert "dutyloop.directory.v1.DirectoryService" in await services_shown_to(city.inspector)
+    for stranger in (NOBODY, Caller("people/1", "not.a.token")):
+        assert grpc.StatusCode.UNAUTHENTICATED is (await status_of(services_shown_to(stranger))).code
+
+
+async def test_health_is_open_to_everybody(city: City) -> None:
+    """A load balancer has no token: the house would be taken out of service."""
+    stub: Any = health_pb2_grpc.HealthStub(city.house.channel)
+    for service in ("", "dutyloop.directory.v1.DirectoryService"):
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("scheme", ["Bearer {}", "bearer {}", "BEARER {}"], ids=["title", "lower", "upper"])
+async def test_the_scheme_s_case_does_not_matter(city: City, scheme: str) -> None:
+    """RFC 9110 says so: clients that write it in small letters would be locked out."""
+    metadata = (("authorization", scheme.format(city.inspector.token)),)
+    await city.house.directory.GetClock(directory_pb2.GetClockRequest(), timeout=5, metadata=metadata)
+
+
+@pytest.mark.parametrize("scheme", ["{}", "Basic {}", "Bearer", "Bearer  {}", "Token {}", "Bearer {} x"])
+async def test_another_scheme_is_no_token(city: City, scheme: str) -> None:
+    """A token could be smuggled in where proxies neither strip nor log it."""
+    metadata = (("authorization", scheme.format(city.inspector.token)),)
+    refusal = await status_of(
+        city.house.directory.GetClock(directory_pb2.GetClockRequest(), timeout=5, metadata=metadata)
+    )
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+
+
+async def test_metadata_that_claims_an_identity_is_ignored(city: City) -> None:
+    """Whoever sets a header could be the operator, or move himself next door."""
+    forged = (
+        ("x-user", "people/operator"),
+        ("x-forwarded-user", "people/operator"),
+        ("x-region", "1304"),
+        ("x-role", "ROLE_OPERATOR"),
+        ("dutyloop-principal", "people/operator"),
+    )
+    get_clock = city.house.directory.GetClock
+    refusal = await status_of(get_clock(directory_pb2.GetClockRequest(), timeout=5, metadata=forged))
+    assert grpc.StatusCode.UNAUTHENTICATED is refusal.code
+    metadata = (*city.inspector.metadata(), *forged)
+    refusal = await status_of(city.house.directory.CreateUnit(create_unit(city), timeout=5, metadata=metadata))
+    assert grpc.StatusCode.PERMISSION_DENIED is refusal.code
+    foreign = directory_pb2.GetSiteRequest(name=city.next_door.site)
+    refusal = await status_of(city.house.directory.GetSite(foreign, timeout=5, metadata=metadata))
+    assert grpc.StatusCode.NOT_FOUND is refusal.code
+
+
+async def test_twenty_kilobytes_of_metadata_are_refused(city: City) -> None:
+    """Every caller could make the server keep megabytes per stream."""
+    metadata = (*city.inspector.metadata(), *((f"x-{number}", "x" * 1_000) for number in range(20)))
+    assert sum(len(value) for _, value in metadata) > MAX_METADATA_BYTES
+    refusal = await status_of(
+        city.house.directory.GetClock(directory_pb2.GetClockRequest(), timeout=5, metadata=metadata)
+    )
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED is refusal.code
+    await city.inspector.calls(city.house.directory.GetClock, directory_pb2.GetClockRequest())
+
+
+# Commands that come again
+
+
+async def test_the_same_request_gets_the_same_answer(city: City, operator: Caller) -> None:
+    """A client that lost the answer and asks again would create a second unit."""
+    request = create_unit(city, "重复")
+    first, receipts = await operator.receipts(city.house.directory.CreateUnit, request)
+    again, receipts_again = await operator.receipts(city.house.directory.CreateUnit, request)
+    assert (first, receipts) == (again, receipts_again)
+    assert [len(receipt) for receipt in receipts] == [32]
+    assert (await units_called(city, "重复"), await entries_about(city, request.request_id)) == (1, 1)
+
+
+async def test_twenty_at_once_are_one(city: City, operator: Caller) -> None:
+    """A nervous double click, or a retrying proxy, would create twins."""
+    request = create_unit(city, "并发")
+    answers = await asyncio.gather(*(operator.receipts(city.house.directory.CreateUnit, request) for _ in range(20)))
+    assert all(answer == answers[0] for answer in answers)
+    assert (await units_called(city, "并发"), await entries_about(city, request.request_id)) == (1, 1)
+
+
+async def test_twenty_reports_of_one_hazard_are_one_case(city: City) -> None:
+    """One hazard would be rectified in two cases, each with deadlines and a ladder of its own."""
+    request = hazard_pb2.ReportHazardRequest(request_id=uuid.uuid4().hex, hazard=new_hazard(city.home.site))
+    answers = await asyncio.gather(
+        *(city.inspector.receipts(city.house.hazard.ReportHazard, request) for _ in range(20))
+    )
+    assert all(answer == answers[0] for answer in answers)
+    name = answers[0][0].name
+    (row,) = await city.house.fetch("SELECT count(*) FROM hazard.hazard WHERE 'hazards/' || id = $1", name)
+    assert (row["count"], await entries_about(city, request.request_id)) == (1, 1)
+
+
+async def test_twenty_assignments_of_one_hazard_are_one(city: City) -> None:
+    """An action on a case, repeated while the first is under way, would be answered as refused."""
+    hazard = await city.reports()
+    request = hazard_pb2.AssignHazardRequest(request_id=uuid.uuid4().hex, name=hazard.name, unit=city.home.enterprise)
+    answers = await asyncio.gather(*(city.supervisor.calls(city.house.hazard.AssignHazard, request) for _ in range(20)))
+    assert all(answer == answers[0] for answer in answers)
+    assert await entries_about(city, request.request_id) == 1
+
+
+async def test_a_request_id_with_another_body_is_refused(city: City, operator: Caller) -> None:
+    """A client's bug would be answered with the result of another command, as if it had been done."""
+    request = create_unit(city, "原文")
+    await operator.calls(city.house.directory.CreateUnit, request)
+    request.unit.display_name = "篡改"
+    refusal = await operator.refused(city.house.directory.CreateUnit, request)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    assert (await units_called(city, "原文"), await units_called(city, "篡改")) == (1, 0)
+    assert "REQUEST_ID_REUSED" in {entry["reason"] for entry in await city.house.refusals_of(operator.name)}
+
+
+async def test_a_case_action_s_request_id_with_another_body_is_refused(city: City) -> None:
+    """A changed plan under an old id would be answered as accepted while the old one stands."""
+    hazard = await city.reports()
+    request = hazard_pb2.AssignHazardRequest(name=hazard.name, unit=city.home.enterprise)
+    await city.supervisor.calls(city.house.hazard.AssignHazard, request)
+    request.unit = city.home.office
+    refusal = await city.supervisor.refused(city.house.hazard.AssignHazard, request)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+async def test_request_ids_are_one_s_own(city: City, operator: Caller) -> None:
+    """Whoever guesses another's request id would be shown that person's answer, or block the command."""
+    request = create_unit(city, "各自")
+    mine = await operator.calls(city.house.directory.CreateUnit, request)
+    theirs = await city.house.operator.calls(city.house.directory.CreateUnit, request)
+    assert mine.name != theirs.name
+    assert await units_called(city, "各自") == 2
+
+
+async def test_a_refused_command_may_come_again(city: City, operator: Caller) -> None:
+    """A refusal would be remembered for ever: after its cause is gone the same request would still fail."""
+    request = create_unit(city, "改正")
+    request.unit.region = "regions/999999"
+    await operator.refused(city.house.directory.CreateUnit, request)
+    request.unit.region = city.home.region
+    await operator.calls(city.house.directory.CreateUnit, request)
+    assert await units_called(city, "改正") == 1
+
+
+# Roles that end, refusals that are kept
+
+
+async def test_a_revoked_role_stops_within_five_seconds(city: City, operator: Caller) -> None:
+    """Somebody removed from his post in the morning would go on deciding, for as long as his token lives."""
+    inspector = await city.hires(policy_pb2.ROLE_INSPECTOR)
+    await city.reports(inspector)
+    (appointment,) = (
+        await operator.calls(
+            city.house.directory.ListAppointments, directory_pb2.ListAppointmentsRequest(person=inspector.name)
+        )
+    ).appointments
+    await operator.calls(
+        city.house.directory.EndAppointment, directory_pb2.EndAppointmentRequest(name=appointment.name)
+    )
+    ended = time.monotonic()
+    while True:
+        try:
+            await city.reports(inspector)
+        except grpc.aio.AioRpcError as error:
+            assert grpc.StatusCode.PERMISSION_DENIED is error.code()
+            break
+        assert time.monotonic() - ended < REVOKED_SECONDS
+        await asyncio.sleep(0.1)
+    assert time.monotonic() - ended < REVOKED_SECONDS
+
+
+async def test_refusals_are_in_the_ledger(city: City) -> None:
+    """An auditor would not see who tries doors that are closed to him."""
+    curious = await city.hires(policy_pb2.ROLE_DUTY_HOLDER)
+    await curious.refused(city.house.directory.CreateUnit, create_unit(city))
+    await curious.refused(city.house.directory.GetSite, directory_pb2.GetSiteRequest(name=city.next_door.site))
+    await curious.refused(city.house.directory.GetSite, directory_pb2.GetSiteRequest(name="sites/absent"))
+    await curious.refused(city.house.directory.GetSite, directory_pb2.GetSiteRequest(name="nonsense"))
+    kept = await city.house.refusals_of(curious.name)
+    assert [
+        ("ROLE_MISSING", "/dutyloop.directory.v1.DirectoryService/CreateUnit", []),
+        ("NOT_FOUND", "/dutyloop.directory.v1.DirectoryService/GetSite", [city.next_door.site]),
+    ] == [tuple(entry) for entry in kept]
+
+
+async def test_the_answer_to_what_is_hidden_says_no_more_than_to_what_is_absent(city: City) -> None:
+    """Whoever compares two answers would learn which sites the neighbours have."""
+    answers = []
+    for name in (city.next_door.site, city.next_door.site[:-1] + "0"):
+        get = city.house.directory.GetSite
+        refusal = await city.inspector.refused(get, directory_pb2.GetSiteRequest(name=name))
+        answers.append([text.replace(name, "…") for text in refusal.texts])
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "locale"),
+    [("en", "en"), ("en-GB,zh;q=0.5", "en"), ("zh-CN", "zh-CN"), ("zh", "zh-CN"), ("fr", "zh-CN"), ("", "zh-CN")],
+)
+async def test_refusals_are_worded_in_the_caller_s_language(city: City, asked: str, locale: str) -> None:
+    """An inspector would read English, or an English client Chinese."""
+    get = city.house.directory.GetSite
+    refusal = await city.inspector.refused(get, directory_pb2.GetSiteRequest(name="sites/absent"), locale=asked)
+    assert locale == refusal.locale
+    assert refusal.words == refusal.message
+
+
+# Time and load
+
+
+@pytest.fixture
+def slow_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes GetUnit wait until the returned function is called."""
+    gate = asyncio.Event()
+    read = DirectoryService.GetUnit
+
+    async def wait(self: DirectoryService, request: directory_pb2.GetUnitRequest, call: Call) -> directory_pb2.Unit:
+        await gate.wait()
+        return await read(self, request, call)
+
+    monkeypatch.setattr(DirectoryService, "GetUnit", wait)
+    return gate.set
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def narrow(
+    postgres: EmbeddedPostgres, new_database: NewDatabase, temporal: EmbeddedTemporal, keys: Any
+) -> AsyncIterator[Callable[[], Any]]:
+    """Opens a house with room for six people and two internal calls, and half a second for each."""
+    database = await new_database()
+
+    def opened() -> Any:
+        return running_house(
+            database, postgres.secrets_file, temporal, keys, max_concurrent_calls=8, default_deadline_seconds=0.5
+        )
+
+    yield opened
+
+
+async def test_a_missing_deadline_is_imposed(slow_reads: Callable[[], None], narrow: Callable[[], Any]) -> None:
+    """Calls without a deadline would pile up for ever behind one slow query."""
+    async with narrow() as house:
+        request = directory_pb2.GetUnitRequest(name="units/root")
+        started = time.monotonic()
+        refusal = await status_of(house.directory.GetUnit(request, metadata=house.operator.metadata()))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
+        assert time.monotonic() - started < 3
+
+
+async def test_overload_is_answered_while_the_worker_goes_on(
+    slow_reads: Callable[[], None], narrow: Callable[[], Any]
+) -> None:
+    """A rush of people would keep cases from recording what they decided, and the rush would never end."""
+    async with narrow() as house:
+        request = directory_pb2.GetUnitRequest(name="units/root")
+        held = [
+            asyncio.ensure_future(house.directory.GetUnit(request, timeout=20, metadata=house.operator.metadata()))
+            for _ in range(6)
+        ]
+        refusal = None
+        while refusal is None:
+            await asyncio.sleep(0.01)
+            try:
+                await house.operator.calls(house.directory.GetClock, directory_pb2.GetClockRequest())
+            except grpc.aio.AioRpcError as error:
+                refusal = Refusal.of(error)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert refusal.retry_seconds is not None
+        await house.service().calls(house.directory.GetClock, directory_pb2.GetClockRequest())
+        slow_reads()
+        assert len(await asyncio.gather(*held)) == 6
+        await house.operator.calls(house.directory.GetClock, directory_pb2.GetClockRequest())
+
+
+async def test_cancelled_calls_give_their_places_back(city: City) -> None:
+    """Ten thousand opened and cancelled calls would leave the process refusing everybody."""
+    request = directory_pb2.ListUnitsRequest()
+    for _ in range(20):
+        calls = [
+            city.house.directory.ListUnits(request, timeout=10, metadata=city.inspector.metadata()) for _ in range(50)
+        ]
+        await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*(asyncio.ensure_future(_outcome(call)) for call in calls))
+    await city.inspector.calls(city.house.directory.ListUnits, request)
+
+
+async def _outcome(call: Any) -> None:
+    try:
+        await call
+    except (grpc.aio.AioRpcError, asyncio.CancelledError):
+        return
+
+
+async def test_reads_carry_no_receipt_and_business_time_moves_for_all(city: City) -> None:
+    """A receipt for what changed nothing could not be verified; two clocks would disagree about what is overdue."""
+    before = await city.house.now()
+    call = city.house.directory.GetClock(directory_pb2.GetClockRequest(), metadata=city.inspector.metadata())
+    await call
+    assert [key for key, _ in await call.trailing_metadata() or () if key == RECEIPT_KEY] == []
+    after = await city.house.advance(timedelta(hours=1))
+    assert timedelta(hours=1) == after - before
+    mine = await city.inspector.calls(city.house.directory.GetClock, directory_pb2.GetClockRequest())
+    assert after.timestamp() == mine.time.seconds + mine.time.nanos / 1e9
+
+
+async def test_only_a_nationwide_operator_moves_the_clock(city: City, operator: Caller) -> None:
+    """One city's operator could make every city's deadlines pass."""
+    request = directory_pb2.AdvanceClockRequest()
+    request.time.FromDatetime(await city.house.now() + timedelta(days=1))
+    refusal = await operator.refused(city.house.directory.AdvanceClock, request)
+    assert grpc.StatusCode.NOT_FOUND is refusal.code

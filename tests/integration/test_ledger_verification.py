@@ -1,0 +1,456 @@
+"""The ledger under attack by those who administer it: what is changed is found, and found where it is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import orjson
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from dutyloop.hazard.v1 import hazard_pb2
+from infra.embedded.postgres import EmbeddedPostgres
+from services.audit import checkpoints, merkle, verify
+from services.audit.checkpoints import CheckpointFile, NoteError
+from services.audit.sequencer import LOCK_KEY, LogDiverged, Sequencer
+from services.audit.verify import Verification
+from services.kit import db, ledger
+from services.kit.access import EVERYWHERE
+from services.kit.call import Call
+from services.kit.db import Database
+from services.kit.policy import method_rules
+from services.kit.settings import Settings
+from tests.integration.conftest import NewDatabase
+
+RULE = next(iter(method_rules(hazard_pb2.DESCRIPTOR.services_by_name["HazardService"])))
+UNLOCK = "SET session_replication_role = replica"
+"""How a superuser gets past the triggers."""
+
+
+def call_of(number: int) -> Call:
+    """Return a call as the guard would make it."""
+    return Call(
+        rule=RULE,
+        principal="people/p1",
+        internal=False,
+        grants=(),
+        scope=EVERYWHERE,
+        now=datetime(2026, 1, 5, 8, tzinfo=UTC),
+        locale="en",
+        deadline=0.0,
+        request_id=f"request-{number:06}",
+        body_hash=bytes(32),
+    )
+
+
+@dataclass
+class Ledger:
+    """One database with its ledger, a service that writes to it, a sequencer and a superuser."""
+
+    url: str
+    settings: Settings
+    hazard: Database
+    audit: Database
+    superuser: "asyncpg.Connection[asyncpg.Record]"
+    sequencer: Sequencer
+    file: CheckpointFile
+    written: int = 0
+
+    async def write(self, count: int) -> None:
+        """Let the hazard service carry out commands, each with one entry and a stored receipt."""
+        for number in range(self.written, self.written + count):
+            call = call_of(number)
+            async with self.hazard.command(call) as tx:
+                objects = [f"hazards/h{number}", "sites/s1"] if number % 7 else []
+                payload = {"state": "REPORTED", "number": number, "说明": 'rückwärts "quoted" \\'}
+                tx.record(ledger.Event("hazard.hazard.reported", objects, payload, "1303", "u1/", "rectification-1"))
+                tx.answer(hazard_pb2.Hazard(name=f"hazards/h{number}"))
+        self.written += count
+
+    async def sign(self) -> checkpoints.SignedHead:
+        """Sequence all there is and sign it."""
+        while (await self.sequencer.sequence(limit=7)).entries:
+            pass
+        head = await self.sequencer.checkpoint()
+        assert head is not None
+        return head
+
+    async def tamper(self, sql: str, *arguments: object) -> None:
+        """Run a statement that must change exactly something, as a superuser."""
+        await self.superuser.execute(UNLOCK)
+        assert (await self.superuser.execute(sql, *arguments)).split()[-1] != "0"
+
+    async def verify(self) -> Verification:
+        """Verify the ledger."""
+        return await verify.verify(self.settings)
+
+    async def found(self) -> tuple[int | None, set[str]]:
+        """Return where the first problem lies and what kinds of problems there are."""
+        result = await self.verify()
+        assert not result.ok
+        return result.first_bad_position, {problem.kind for problem in result.problems}
+
+
+@asynccontextmanager
+async def opened(postgres: EmbeddedPostgres, url: str, folder: Path) -> AsyncIterator[Ledger]:
+    """Open a database as the services, the sequencer and a superuser see it."""
+    key = folder / "checkpoint.key"
+    if not key.exists():
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        key.write_bytes(pem)
+    settings = Settings(
+        database_url=url,
+        database_secrets_file=postgres.secrets_file,
+        checkpoint_key_file=key,
+        checkpoint_file=folder / "checkpoints.txt",
+    )
+    hazard, audit = await db.connect(settings, "hazard"), await db.connect(settings, "audit")
+    superuser = await asyncpg.connect(url, user=postgres.superuser, password=postgres.superuser_password)
+    file = CheckpointFile(folder / "checkpoints.txt")
+    try:
+        yield Ledger(url, settings, hazard, audit, superuser, Sequencer.of(audit, settings), file)
+    finally:
+        await superuser.close()
+        await hazard.close()
+        await audit.close()
+
+
+@pytest_asyncio.fixture
+async def book(postgres: EmbeddedPostgres, new_database: NewDatabase, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A ledger with three checkpoints: of 10, 23 and 40 entries."""
+    async with opened(postgres, await new_database(), tmp_path) as opened_ledger:
+        for count in (10, 13, 17):
+            await opened_ledger.write(count)
+            await opened_ledger.sign()
+        yield opened_ledger
+
+
+async def test_an_untouched_ledger_verifies(book: Ledger) -> None:
+    """An auditor would be told of tampering where there is none."""
+    await book.write(5)
+    seen: list[tuple[int, int]] = []
+    result = await verify.verify(book.settings, progress=lambda done, total: seen.append((done, total)))
+    assert result.problems == []
+    assert (result.entries, result.unsequenced, result.receipts) == (40, 5, 45)
+    assert seen == [(40, 40)]
+    notes = list(book.file.notes())
+    assert [checkpoints.parse(note).tree_size for note in notes] == [10, 23, 40]
+    assert checkpoints.parse(notes[-1]).root_hash == result.root_hash
+    naive = merkle.Frontier()
+    naive.extend(row[0] for row in await book.superuser.fetch("SELECT leaf_hash FROM ledger.entry ORDER BY position"))
+    assert naive.size == 45
+
+
+async def test_verification_by_several_processes_finds_the_same(book: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large ledger, checked in parallel, would be judged differently from a small one."""
+    monkeypatch.setattr(verify, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(verify, "RANGE", 8)
+    assert (await verify.verify(book.settings, processes=2)).problems == []
+    await book.tamper("UPDATE ledger.entry SET actor = 'people/other' WHERE position = 21")
+    result = await verify.verify(book.settings, processes=2)
+    assert [(each.kind, each.position) for each in result.problems] == [("edited_column", 21)]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ("actor = 'people/other'", "edited_column"),
+        ("type = 'hazard.hazard.written_off'", "edited_column"),
+        ("business_time = business_time - interval '1 day'", "edited_column"),
+        ("recorded_time = recorded_time + interval '1 microsecond'", "edited_column"),
+        ("objects = ARRAY['hazards/other', 'sites/s1']", "edited_column"),
+        ("objects = ARRAY['hazards/h17\",\"sites/s1']", "edited_column"),
+        ("objects = '{}'", "edited_column"),
+        ("region_code = ''", "edited_column"),
+        ("unit_path = 'u2/'", "edited_column"),
+        ("request_id = 'other'", "edited_column"),
+        ("workflow_id = ''", "edited_column"),
+        ("id = 'other'", "edited_column"),
+        ("actor = actor || E'\\x1f'", "edited_column"),
+        ("payload = payload || ' '", "edited_payload"),
+        ("salt = decode('00112233445566778899aabbccddeeff', 'hex')", "edited_payload"),
+        ("salt = salt || substr(payload, 1, 1), payload = substr(payload, 2)", "edited_payload"),
+        ("envelope = envelope || ' '", "edited_envelope"),
+        ("leaf_hash = sha256('x')", "edited_envelope"),
+    ],
+)
+async def test_an_edited_row_is_named(book: Ledger, change: str, kind: str) -> None:
+    """An administrator could rewrite who did what, and when, in a single row."""
+    await book.tamper(f"UPDATE ledger.entry SET {change} WHERE position = 17")
+    where, kinds = await book.found()
+    assert where == 17
+    assert kind in kinds
+
+
+async def test_an_edit_with_its_hash_recomputed_is_named(book: Ledger) -> None:
+    """An administrator who also knows the hash would get away with a forged entry."""
+    row = await book.superuser.fetchrow("SELECT envelope FROM ledger.entry WHERE position = 30")
+    assert row is not None
+    forged = ledger.canonical(orjson.loads(row["envelope"]) | {"actor": "people/other"})
+    await book.tamper(
+        "UPDATE ledger.entry SET actor = 'people/other', envelope = $1, leaf_hash = $2 WHERE position = 30",
+        forged,
+        ledger.leaf_hash(forged),
+    )
+    result = await book.verify()
+    assert {problem.kind for problem in result.problems} >= {"rewritten_log", "missing_receipt"}
+    rewritten = next(problem for problem in result.problems if problem.kind == "rewritten_log")
+    assert rewritten.position == 30
+    assert "from position 23 to 39" in rewritten.detail
+    assert any(problem.kind == "missing_receipt" and problem.position == 30 for problem in result.problems)
+
+
+async def test_a_shredded_payload_is_allowed(book: Ledger) -> None:
+    """Erasing personal data on request would make the ledger look forged."""
+    assert await book.superuser.execute("UPDATE ledger.entry SET payload = NULL, salt = NULL WHERE position = 4")
+    result = await book.verify()
+    assert (result.problems, result.shredded) == ([], 1)
+
+
+async def test_a_deleted_row_is_named(book: Ledger) -> None:
+    """An entry could be made to have never been."""
+    await book.tamper("DELETE FROM ledger.entry WHERE position = 12")
+    where, kinds = await book.found()
+    assert where == 12
+    assert {"missing_entry", "rewritten_log", "missing_receipt"} <= kinds
+
+
+async def test_a_cut_tail_is_named(book: Ledger) -> None:
+    """The latest entries could be dropped without a trace, their checkpoints included."""
+    await book.tamper("DELETE FROM ledger.entry WHERE position >= 35")
+    assert await book.found() == (35, {"truncated_tail", "missing_receipt"})
+    await book.tamper("DELETE FROM ledger.checkpoint WHERE tree_size = 40")
+    assert await book.found() == (35, {"older_restore", "missing_receipt"})
+
+
+async def test_a_rewritten_chain_is_located(book: Ledger) -> None:
+    """An administrator could take an entry out and renumber and rehash all that follows, nodes included."""
+    await book.tamper("DELETE FROM ledger.entry WHERE position = 26")
+    await book.tamper("UPDATE ledger.entry SET position = position + 1000 WHERE position > 26")
+    await book.tamper("UPDATE ledger.entry SET position = position - 1001 WHERE position > 1000")
+    rows = await book.superuser.fetch("SELECT leaf_hash FROM ledger.entry ORDER BY position")
+    frontier = merkle.Frontier()
+    nodes = [node for row in rows for node in frontier.append(row["leaf_hash"])]
+    await book.tamper("DELETE FROM ledger.node")
+    await book.superuser.executemany("INSERT INTO ledger.node VALUES ($1, $2, $3)", nodes)
+    # Now everything in the database fits, up to a checkpoint that only the key could sign.
+    head = checkpoints.sign(Ed25519PrivateKey.generate(), 39, frontier.root())
+    await book.tamper("DELETE FROM ledger.checkpoint WHERE tree_size > 23")
+    await book.tamper("INSERT INTO ledger.checkpoint VALUES (39, $1, $2, now())", head.root_hash, head.note)
+    result = await book.verify()
+    kinds = {problem.kind for problem in result.problems}
+    assert {"older_restore", "missing_receipt", "bad_checkpoint"} <= kinds
+    await book.write(1)
+    await book.sequencer.sequence()
+    result = await book.verify()
+    rewritten = next(problem for problem in result.problems if problem.kind == "rewritten_log")
+    assert rewritten.position == 23
+    assert "from position 23 to 39" in rewritten.detail
+    with pytest.raises(LogDiverged):
+        await book.sequencer.checkpoint()
+
+
+async def test_a_missing_unsequenced_entry_is_found(book: Ledger) -> None:
+    """What was acknowledged a moment ago could be deleted before it has a position."""
+    await book.write(3)
+    await book.tamper("DELETE FROM ledger.entry WHERE position IS NULL AND request_id = 'request-000041'")
+    result = await book.verify()
+    [problem] = result.problems
+    assert (problem.kind, problem.position) == ("missing_receipt", None)
+    assert "request-000041" in problem.detail
+
+
+async def test_an_edited_unsequenced_entry_is_found(book: Ledger) -> None:
+    """An entry could be changed before it is sequenced."""
+    await book.write(3)
+    await book.tamper("UPDATE ledger.entry SET actor = 'people/other' WHERE request_id = 'request-000041'")
+    [problem] = (await book.verify()).problems
+    assert (problem.kind, problem.position) == ("edited_column", None)
+    assert "request-000041" in problem.detail
+
+
+async def test_an_older_restore_is_found(postgres: EmbeddedPostgres, book: Ledger, tmp_path: Path) -> None:
+    """A database restored to last week would pass for the whole truth, and be signed anew."""
+    admin = await asyncpg.connect(
+        postgres.url_of("postgres"), user=postgres.superuser, password=postgres.superuser_password
+    )
+    source = book.url
+    name = urlsplit(source).path.removeprefix("/")
+    for connected in (book.audit, book.hazard, book.superuser):
+        await connected.close()
+    await admin.execute(f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+    async with opened(postgres, source, tmp_path) as later:
+        later.written = 40
+        await later.write(10)
+        await later.sign()
+    async with opened(postgres, postgres.url_of(f"{name}_backup"), tmp_path) as restored:
+        result = await restored.verify()
+        assert [(each.kind, each.position) for each in result.problems] == [("older_restore", 40)]
+        with pytest.raises(LogDiverged, match="50 entries were signed, 40 are here"):
+            await restored.sequencer.checkpoint()
+        restored.written = 60
+        await restored.write(15)
+        with pytest.raises(LogDiverged, match="first 50 entries are not those"):
+            await restored.sign()
+        assert await restored.found() == (40, {"rewritten_log"})
+    await admin.close()
+
+
+async def test_stored_checkpoints_must_be_those_that_were_signed(book: Ledger) -> None:
+    """Auditors could be shown a root that nobody signed."""
+    await book.tamper("UPDATE ledger.checkpoint SET root_hash = sha256('x') WHERE tree_size = 23")
+    assert await book.found() == (22, {"bad_checkpoint"})
+    path = book.settings.checkpoint_file
+    assert path is not None
+    path.unlink()
+    assert "missing_checkpoint_file" in (await book.found())[1]
+
+
+async def test_a_note_cut_by_a_crash_is_dropped(book: Ledger) -> None:
+    """After a power cut in the middle of a write, nothing would ever be signed or verified again."""
+    path = book.settings.checkpoint_file
+    assert path is not None
+    whole = path.read_bytes()
+    for cut in (3, 20, 90, 150):
+        path.write_bytes(whole + whole[:cut])
+        head = book.file.last()
+        assert head is not None
+        assert head.tree_size == 40
+    await book.write(1)
+    await book.sign()
+    assert path.read_bytes().startswith(whole)
+    assert [checkpoints.parse(note).tree_size for note in book.file.notes()] == [10, 23, 40, 41]
+    assert (await book.verify()).ok
+
+
+async def test_services_can_only_append(book: Ledger) -> None:
+    """A service that is broken into could rewrite what it did."""
+    for database in (book.hazard, book.audit):
+        for statement in (
+            "UPDATE ledger.entry SET actor = 'x'",
+            "UPDATE ledger.entry SET payload = NULL, salt = NULL",
+            "DELETE FROM ledger.entry",
+            "TRUNCATE ledger.entry",
+            "UPDATE ledger.entry SET position = position + 100",
+            "DELETE FROM ledger.node",
+            "UPDATE ledger.checkpoint SET note = ''",
+            "ALTER TABLE ledger.entry DISABLE TRIGGER ALL",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await database.execute(statement)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await book.hazard.fetch("SELECT id FROM ledger.entry")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await book.hazard.execute("UPDATE command SET receipts = '{}'")
+    for statement in ("DELETE FROM ledger.entry", "TRUNCATE ledger.entry", "UPDATE ledger.entry SET type = 'x'"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            await book.superuser.execute(statement)
+    assert (await book.verify()).ok
+
+
+async def test_two_sequencers_share_one_log(book: Ledger) -> None:
+    """During a rolling restart two sequencers would number entries twice or sign two views."""
+    other = Sequencer.of(book.audit, book.settings)
+
+    async def work(sequencer: Sequencer) -> None:
+        for _ in range(30):
+            await sequencer.sequence(limit=3)
+            await sequencer.checkpoint()
+
+    await asyncio.gather(book.write(60), work(book.sequencer), work(other), work(book.sequencer), work(other))
+    await book.sequencer.sequence()
+    await book.sequencer.checkpoint()
+    result = await book.verify()
+    assert (result.problems, result.entries, result.unsequenced) == ([], 100, 0)
+
+
+async def test_a_sequencer_waits_for_its_turn(book: Ledger) -> None:
+    """Two sequencers at once could give one position to two entries."""
+    await book.write(2)
+    async with book.superuser.transaction():
+        await book.superuser.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
+        assert not (await book.sequencer.sequence()).held
+        assert await book.sequencer.checkpoint() is None
+    assert (await book.sequencer.sequence()).entries == 2
+
+
+async def test_a_crash_between_the_steps_is_made_up_for(book: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sequencer killed between numbering, file and table would leave the log unsigned or doubly signed."""
+    await book.write(4)
+    await book.sequencer.sequence()  # killed before signing
+    assert (await book.verify()).ok
+
+    async def killed(*_: object) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("services.audit.sequencer.SequencerStore.store_checkpoint", killed)
+        with pytest.raises(OSError, match="killed"):
+            await book.sequencer.checkpoint()  # killed between file and table
+    assert (await book.verify()).ok
+    await book.write(2)
+    with monkeypatch.context() as patched:
+        patched.setattr("services.audit.sequencer.SequencerStore.store_nodes", killed)
+        with pytest.raises(OSError, match="killed"):
+            await book.sequencer.sequence()  # killed between positions and nodes
+    restarted = Sequencer.of(book.audit, book.settings)
+    assert (await restarted.sequence()).entries == 2
+    assert await restarted.checkpoint() is not None
+    assert [checkpoints.parse(note).tree_size for note in book.file.notes()] == [10, 23, 40, 44, 46]
+    assert (await book.verify()).ok
+
+
+async def test_the_loop_signs_what_is_new_within_five_seconds(book: Ledger) -> None:
+    """Entries could stay unsigned, and so deniable, for as long as the service likes."""
+    loop = asyncio.create_task(book.sequencer.run())
+    try:
+        await book.write(3)
+        for _ in range(100):
+            head = book.file.last()
+            if head is not None and head.tree_size == 43:
+                break
+            await asyncio.sleep(0.05)
+        assert head is not None
+        assert head.tree_size == 43
+    finally:
+        loop.cancel()
+    assert len(list(book.file.notes())) <= 6
+    await asyncio.sleep(0)
+    assert (await book.verify()).ok
+
+
+async def test_entries_that_commit_late_are_not_skipped(book: Ledger) -> None:
+    """An entry whose transaction took long would never be sequenced: deniable for ever."""
+    call = call_of(999)
+    async with book.hazard.connection() as slow, slow.transaction():
+        event = ledger.Event("hazard.hazard.reported", ["hazards/late"], {}, "1303")
+        entry = ledger.entry_of(
+            call, event, actor=call.principal, on_behalf_of="", method=RULE.path, request_id=call.request_id
+        )
+        await ledger.append(slow, [entry])
+        await book.write(3)
+        assert (await book.sign()).tree_size == 43
+    assert (await book.sign()).tree_size == 44
+    assert (await book.verify()).ok
+
+
+def test_notes_are_what_c2sp_says() -> None:
+    """No witness could read our checkpoints."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    head = checkpoints.sign(key, 3, bytes(32))
+    lines = head.note.split("\n")
+    assert lines[:4] == ["dutyloop.ledger", "3", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", ""]
+    assert lines[4].startswith("— dutyloop.ledger ")
+    assert checkpoints.verify(head.note, [key.public_key()]) == head
+    for wrong in (head.note.replace("\n3\n", "\n4\n"), head.note.replace("\n3\n", "\n03\n"), head.note[:60], ""):
+        with pytest.raises(NoteError):
+            checkpoints.verify(wrong, [key.public_key()])
+    with pytest.raises(NoteError):
+        checkpoints.verify(head.note, [Ed25519PrivateKey.generate().public_key()])

@@ -1,0 +1,363 @@
+"""Rules of supervision and accountability: ladders, separation of duties, exemptions, appeal windows."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.kit.v1 import kit_pb2
+from services.accountability import messages, presets, rules
+from services.kit.errors import (
+    DomainError,
+    InvalidFields,
+    RuleNotMet,
+    SeparationOfDuties,
+    UnfitReference,
+    WindowClosed,
+    WrongState,
+)
+
+NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
+SUBJECT, HANDLER, LEADER, OTHER = "people/subject", "people/handler", "people/leader", "people/other"
+KINDS = accountability_pb2.MeasureKind
+
+
+def policy(*kinds: str, wait: int | None = None) -> accountability_pb2.EscalationPolicy:
+    """Return a policy with a rung of each kind."""
+    made = accountability_pb2.EscalationPolicy()
+    for kind in kinds:
+        rung = made.rungs.add(kind=KINDS.Value(f"MEASURE_KIND_{kind}"), target=accountability_pb2.RUNG_TARGET_UNIT)
+        if wait is not None:
+            rung.wait.CopyFrom(kit_pb2.Term(amount=wait, unit=kit_pb2.TERM_UNIT_WORKING_DAYS))
+    return made
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("REMINDER",),
+        ("SUPERVISION_NOTICE", "SUPERVISION_NOTICE", "SUPERVISION_NOTICE"),
+        ("REMINDER", "SUPERVISION_NOTICE", "TALK", "CIRCULAR", "INQUIRY"),
+        ("TALK", "INQUIRY"),
+    ],
+)
+def test_ladder_that_climbs_is_accepted(kinds: Sequence[str]) -> None:
+    """A city could not enter its own ladder, such as the one of three coloured notices."""
+    rules.check_policy(policy(*kinds, wait=3))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rule"),
+    [
+        (("TALK", "REMINDER"), "rungs_stand_mildest_first"),
+        (("INQUIRY", "CIRCULAR"), "rungs_stand_mildest_first"),
+        (("INQUIRY", "INQUIRY"), "inquiry_is_the_last_rung"),
+    ],
+)
+def test_ladder_that_falls_is_refused(kinds: Sequence[str], rule: str) -> None:
+    """An officeholder would be held to account before he was reminded, or twice for one matter."""
+    with pytest.raises(RuleNotMet) as refusal:
+        rules.check_policy(policy(*kinds))
+    assert refusal.value.metadata["rule"] == rule
+
+
+@pytest.mark.parametrize("amount", [-1, 0, 3_651])
+def test_wait_out_of_range_is_refused(amount: int) -> None:
+    """A ladder with a negative wait would fire all its rungs at once."""
+    with pytest.raises(InvalidFields) as refusal:
+        rules.check_policy(policy("REMINDER", wait=amount))
+    assert refusal.value.violations[0].field == "escalation_policy.rungs[0].wait.amount"
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS, ids=lambda preset: preset.id)
+def test_presets_keep_the_rules_and_say_what_they_are(preset: presets.Preset) -> None:
+    """People would be shown a default as if it were law, or a ladder that nobody could enter himself."""
+    message = accountability_pb2.EscalationPolicy()
+    for rung in preset.rungs:
+        added = message.rungs.add(kind=KINDS.Value(f"MEASURE_KIND_{rung.kind}"))
+        if rung.wait:
+            added.wait.amount = rung.wait.amount
+    rules.check_policy(message)
+    assert len(preset.source) <= 300
+    assert "非法定" in preset.source
+    assert "not statutory" in preset.source
+
+
+def test_first_preset_has_all_five_rungs_in_working_days() -> None:
+    """The ladder that serves where no region made one would lack a measure or count days off."""
+    five = presets.PRESETS[0]
+    assert [rung.kind for rung in five.rungs] == ["REMINDER", "SUPERVISION_NOTICE", "TALK", "CIRCULAR", "INQUIRY"]
+    assert five.rungs[0].wait is None
+    assert {rung.wait.unit for rung in five.rungs[1:] if rung.wait} == {"WORKING_DAYS"}
+    assert min(presets.PRESETS, key=lambda preset: preset.code) is five
+
+
+def test_stored_rungs_come_back_as_they_were() -> None:
+    """A case would climb another ladder than the one shown to people."""
+    rungs = presets.PRESETS[0].rungs
+    row = {"id": "p", "version": 1, "rungs": messages.rung_columns(rungs)}
+    assert messages.pinned_policy(row).rungs == rungs  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("policy_region", "unit_region", "expected"),
+    [("", "130302", True), ("1303", "130302", True), ("130302", "130302", True), ("130304", "130302", False)],
+)
+def test_policy_serves_its_region_and_those_below(policy_region: str, unit_region: str, expected: bool) -> None:
+    """A county's cases would climb its neighbour's ladder."""
+    assert rules.serves(policy_region, unit_region) is expected
+
+
+@pytest.mark.parametrize(
+    ("internal", "given", "field_problem"),
+    [(False, False, None), (True, True, None), (False, True, "for_workflows_only"), (True, False, "required")],
+)
+def test_business_time_comes_from_workflows_only(internal: bool, given: bool, field_problem: str | None) -> None:
+    """A person could backdate a case, or a workflow open one in 1970."""
+    if field_problem is None:
+        rules.check_business_time(internal=internal, given=given)
+        return
+    with pytest.raises(InvalidFields) as refusal:
+        rules.check_business_time(internal=internal, given=given)
+    assert refusal.value.violations[0].problem == field_problem
+
+
+@pytest.mark.parametrize(
+    ("state", "principal", "expected"),
+    [
+        ("HANDLE", OTHER, None),
+        ("STUDY", OTHER, None),
+        ("CONCLUDED", OTHER, WrongState),
+        ("HANDLE", HANDLER, SeparationOfDuties),
+        ("HANDLE", SUBJECT, SeparationOfDuties),
+    ],
+)
+def test_conclusion_is_nobodys_own(state: str, principal: str, expected: type[DomainError] | None) -> None:
+    """Who reported on a matter, or answers for it, could declare it settled."""
+    if expected is None:
+        rules.check_conclusion(state, principal, SUBJECT, ["people/first", HANDLER])
+        return
+    with pytest.raises(expected):
+        rules.check_conclusion(state, principal, SUBJECT, ["people/first", HANDLER])
+
+
+def test_no_rung_fires_after_the_conclusion() -> None:
+    """A settled unit would still be named in a circular."""
+    rules.check_rung("SUPERVISE")
+    with pytest.raises(WrongState):
+        rules.check_rung("CONCLUDED")
+
+
+def test_opening_needs_a_cause() -> None:
+    """A case could be opened against a person for nothing that anybody can read up."""
+    with pytest.raises(InvalidFields):
+        rules.check_opening(accountability_pb2.AccountabilityCase(subject=SUBJECT), OTHER)
+    for cause in ("measure", "hazard", "task", "supervision_case"):
+        rules.check_opening(accountability_pb2.AccountabilityCase(subject=SUBJECT, **{cause: "x/1"}), OTHER)  # type: ignore[arg-type]
+
+
+def test_nobody_opens_a_case_against_himself() -> None:
+    """A friendly case, opened by its own subject, would forestall the real one."""
+    case = accountability_pb2.AccountabilityCase(subject=SUBJECT, hazard="hazards/1")
+    with pytest.raises(SeparationOfDuties):
+        rules.check_opening(case, SUBJECT)
+
+
+@pytest.mark.parametrize(
+    ("state", "principal", "expected"),
+    [
+        ("OPENED", HANDLER, None),
+        ("FACTS_SUBMITTED", HANDLER, None),
+        ("DECIDED", HANDLER, WrongState),
+        ("EXEMPTED", HANDLER, WrongState),
+        ("OPENED", SUBJECT, SeparationOfDuties),
+    ],
+)
+def test_facts_never_come_from_the_subject(state: str, principal: str, expected: type[DomainError] | None) -> None:
+    """The subject could write the facts of his own case, or they could change after the decision."""
+    if expected is None:
+        rules.check_facts(state, principal, SUBJECT)
+        return
+    with pytest.raises(expected):
+        rules.check_facts(state, principal, SUBJECT)
+
+
+@pytest.mark.parametrize(
+    ("state", "person", "paths", "expected"),
+    [
+        ("FACTS_SUBMITTED", LEADER, ["city/"], None),
+        ("FACTS_SUBMITTED", LEADER, ["other/"], None),
+        ("FACTS_SUBMITTED", LEADER, ["city/county/"], None),
+        ("FACTS_SUBMITTED", LEADER, ["city/county/office/", "city/"], None),
+        ("FACTS_SUBMITTED", LEADER, ["city/county/office/"], RuleNotMet),
+        ("OPENED", LEADER, ["city/"], WrongState),
+        ("DECIDED", LEADER, ["city/"], WrongState),
+        ("FACTS_SUBMITTED", SUBJECT, ["city/"], SeparationOfDuties),
+        ("FACTS_SUBMITTED", HANDLER, ["city/"], SeparationOfDuties),
+    ],
+)
+def test_decider_is_a_leader_apart(
+    state: str, person: str, paths: Sequence[str], expected: type[DomainError] | None
+) -> None:
+    """A subject, a handler or a subordinate could decide what the subject answers for."""
+    decider = rules.Decider(person, paths)
+    if expected is None:
+        rules.check_decider(state, decider, SUBJECT, "city/county/", ["people/first", HANDLER])
+        return
+    with pytest.raises(expected):
+        rules.check_decider(state, decider, SUBJECT, "city/county/", ["people/first", HANDLER])
+
+
+@pytest.mark.parametrize(("months", "allowed"), [(0, True), (48, True), (-1, False), (49, False)])
+def test_influence_is_capped(months: int, allowed: bool) -> None:
+    """A measure could weigh on a person longer than several sanctions at once may."""
+    if allowed:
+        rules.check_influence(months)
+        return
+    with pytest.raises(InvalidFields):
+        rules.check_influence(months)
+
+
+@pytest.mark.parametrize(
+    ("decision", "clock"),
+    [
+        ("CIRCULAR", ""),
+        ("ADMONITION", ""),
+        ("SUSPENSION", ""),
+        ("REASSIGNMENT", ""),
+        ("ORDERED_RESIGNATION", ""),
+        ("DEMOTION", "servant_review_request"),
+        ("REMOVAL", "servant_review_request"),
+        ("SANCTION", "sanction_review_request"),
+    ],
+)
+def test_only_listed_measures_have_an_appeal_window(decision: str, clock: str) -> None:
+    """A person would lose a remedy the law gives, or be promised one it does not."""
+    assert rules.appeal_clock(decision) == clock
+
+
+ITEMS = frozenset({"dutyItems/1", "dutyItems/2"})
+
+
+def entry(
+    actor: str = SUBJECT, on_behalf_of: str = "", type_: str = "plan.task.completed", at: datetime = NOW
+) -> rules.Evidence:
+    """Return what the ledger says of an entry."""
+    return rules.Evidence(type_, actor, on_behalf_of, at)
+
+
+def exemption(
+    shown: Sequence[tuple[str, Sequence[str]]],
+    entries: dict[str, rules.Evidence],
+    items: frozenset[str] = ITEMS,
+) -> None:
+    """Check an exemption of the subject whose case was opened an hour after the entries."""
+    rules.check_exemption([rules.ShownDuty(*duty) for duty in shown], items, entries, SUBJECT, NOW + timedelta(hours=1))
+
+
+BOTH = (("dutyItems/1", ["ledgerEntries/a"]), ("dutyItems/2", ["ledgerEntries/b"]))
+
+
+def test_exemption_with_every_duty_shown_is_accepted() -> None:
+    """A person who did all on his list could not be exempted."""
+    exemption(BOTH, {"ledgerEntries/a": entry(), "ledgerEntries/b": entry(OTHER, SUBJECT)})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        entry(OTHER),
+        entry(type_="access.call.refused"),
+        entry(at=NOW + timedelta(hours=1)),
+        entry(at=NOW + timedelta(days=1)),
+        rules.Evidence("plan.task.submitted", SUBJECT, "", NOW, ("tasks/1", "dutyItems/1")),
+    ],
+    ids=["missing", "of another person", "a refusal", "at the opening", "after the opening", "of another duty"],
+)
+def test_exemption_with_unfit_evidence_is_refused(bad: rules.Evidence | None) -> None:
+    """A subject would go free on evidence that does not exist, is another's or was made afterwards."""
+    entries = {"ledgerEntries/a": entry()} | ({"ledgerEntries/b": bad} if bad else {})
+    with pytest.raises(UnfitReference) as refusal:
+        exemption(BOTH, entries)
+    assert refusal.value.metadata["field"] == "exemption.duties[1].ledger_entries[0]"
+
+
+def test_exemption_with_a_duty_left_out_is_refused() -> None:
+    """A subject would go free for the duties he chose to show."""
+    with pytest.raises(RuleNotMet) as refusal:
+        exemption(BOTH[:1], {"ledgerEntries/a": entry()})
+    assert refusal.value.metadata["rule"] == "every_duty_on_the_list_is_shown_performed"
+
+
+def test_exemption_with_a_foreign_duty_is_refused() -> None:
+    """Duties of somebody else's list would be counted."""
+    with pytest.raises(UnfitReference):
+        exemption((*BOTH, ("dutyItems/3", ["ledgerEntries/c"])), {f"ledgerEntries/{each}": entry() for each in "abc"})
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        (*BOTH, ("dutyItems/2", ["ledgerEntries/c"])),
+        (("dutyItems/1", ["ledgerEntries/a"]), ("dutyItems/2", ["ledgerEntries/a"])),
+    ],
+    ids=["duty twice", "entry for two duties"],
+)
+def test_exemption_counts_nothing_twice(shown: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """One act would pass for all duties on the list."""
+    with pytest.raises(InvalidFields) as refusal:
+        exemption(shown, {f"ledgerEntries/{each}": entry() for each in "abc"})
+    assert refusal.value.violations[0].problem == "duplicate"
+
+
+def test_exemption_without_a_list_is_refused() -> None:
+    """Who has no published duties would be exempted for having performed none."""
+    with pytest.raises(RuleNotMet):
+        exemption((), {}, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("state", "principal", "due", "appealed", "expected"),
+    [
+        ("DECIDED", SUBJECT, NOW + timedelta(seconds=1), False, None),
+        ("DECIDED", SUBJECT, NOW, False, WindowClosed),
+        ("CLOSED", SUBJECT, NOW - timedelta(days=1), False, WindowClosed),
+        ("DECIDED", SUBJECT, NOW + timedelta(days=1), True, WrongState),
+        ("DECIDED", OTHER, NOW + timedelta(days=1), False, RuleNotMet),
+        ("CLOSED", SUBJECT, None, False, RuleNotMet),
+        ("OPENED", SUBJECT, None, False, WrongState),
+        ("EXEMPTED", SUBJECT, None, False, WrongState),
+    ],
+)
+def test_appeal_is_the_subjects_within_the_window(
+    state: str, principal: str, due: datetime | None, appealed: bool, expected: type[DomainError] | None
+) -> None:
+    """A late or foreign appeal would be taken, or a subject in time turned away."""
+    if expected is None:
+        rules.check_appeal(state, principal, SUBJECT, due, appealed, NOW)
+        return
+    with pytest.raises(expected):
+        rules.check_appeal(state, principal, SUBJECT, due, appealed, NOW)
+
+
+def test_closed_window_names_its_last_beijing_day() -> None:
+    """People would read that the window closed a day after it did."""
+    midnight_in_beijing = datetime(2026, 3, 31, 16, 0, tzinfo=UTC)
+    assert rules.last_day_before(midnight_in_beijing) == "2026-03-31"
+
+
+@pytest.mark.parametrize(
+    ("due", "ended", "expected"),
+    [
+        (None, False, kit_pb2.LIGHT_UNSPECIFIED),
+        (NOW, True, kit_pb2.LIGHT_UNSPECIFIED),
+        (NOW, False, kit_pb2.LIGHT_RED),
+        (NOW + timedelta(days=5), False, kit_pb2.LIGHT_YELLOW),
+        (NOW + timedelta(days=5, seconds=1), False, kit_pb2.LIGHT_GREEN),
+    ],
+)
+def test_light_follows_the_term(due: datetime | None, ended: bool, expected: kit_pb2.Light.ValueType) -> None:
+    """An overdue matter would not stand out on anybody's list."""
+    assert rules.light(due, ended, NOW) == expected

@@ -1,0 +1,317 @@
+"""The command line: every verb is a method of the API, in both languages, with requests as the API takes them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+import typer
+from google.protobuf.timestamp_pb2 import Timestamp
+from typer.testing import CliRunner
+
+from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.duty.v1 import duty_pb2
+from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.inspection.v1 import inspection_pb2
+from dutyloop.kit.v1 import kit_pb2
+from dutyloop.plan.v1 import plan_pb2
+from dutyloop.policy.v1 import policy_pb2
+from services.cli import audit, cases, directory, hazards, lists, tasks, tours, verbs
+from services.cli import call as calling
+from services.cli.labels import LABELS
+from services.cli.main import app
+from services.cli.verbs import Verb, verbs_shown
+from services.kit.errors import CaseUnavailable, NotFound
+
+CONTEXTS: dict[str, Sequence[Verb]] = {
+    "lists": lists.VERBS,
+    "tasks": tasks.VERBS,
+    "tours": tours.VERBS,
+    "hazards": hazards.VERBS,
+    "cases": cases.VERBS,
+    "audit": audit.VERBS,
+    "directory": directory.VERBS,
+}
+ALL = [
+    pytest.param(context, verb, id=f"{context} {verb.command}") for context in CONTEXTS for verb in CONTEXTS[context]
+]
+runner = CliRunner()
+
+
+@dataclass
+class Service:
+    """Stands in for the services: keeps what it was asked, answers what it is given."""
+
+    person: str | None = None
+    requests: list[Any] = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)
+
+    def stub(self, stub: type) -> Any:
+        return self
+
+    def __getattr__(self, method: str) -> Any:
+        return method
+
+    def call(self, method: Any, request: Any, timeout: float = 0) -> Any:
+        kept = type(request)()
+        kept.CopyFrom(request)
+        self.requests.append(kept)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def pages(self, method: Any, request: Any, field: str) -> Iterator[Any]:
+        while True:
+            remembered = method
+            response = self.call(remembered, request)
+            remembered._method = lambda request, response=response, **how: response
+            remembered(request)
+            yield from getattr(response, field)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Replace the connection of the verbs."""
+    made = Service()
+
+    def connect(person: str | None = None) -> Service:
+        made.person = person
+        return made
+
+    monkeypatch.setattr(verbs, "Connection", connect)
+    monkeypatch.setattr(calling, "Connection", connect)
+    return made
+
+
+def invoke(*arguments: str) -> Any:
+    return runner.invoke(app, list(arguments), catch_exceptions=True, env={"COLUMNS": "200"})
+
+
+@pytest.mark.parametrize(("context", "verb"), ALL)
+def test_every_verb_has_help_and_a_method_for_people(context: str, verb: Verb) -> None:
+    """A verb of a method that is gone, or that only the worker may call, would fail in somebody's hands."""
+    assert verb.chinese
+    assert verb.english
+    assert verb.chinese != verb.english
+    policy = verb.descriptor.GetOptions().Extensions[policy_pb2.method]
+    assert policy.kind not in (policy_pb2.METHOD_KIND_WORKER, policy_pb2.METHOD_KIND_SERVICE)
+    shown = invoke(context, verb.command, "--help")
+    assert shown.exit_code == 0, shown.output
+
+
+@pytest.mark.parametrize(("context", "verb"), ALL)
+def test_columns_are_fields_of_what_is_listed(context: str, verb: Verb) -> None:
+    """A heading without values would hide what a supervisor came to read."""
+    assert bool(verb.columns) == (verb.listed is not None)
+    if verb.listed is not None:
+        assert verb.listed.message_type is not None
+        assert set(verb.columns) <= set(verb.listed.message_type.fields_by_name)
+
+
+def test_every_field_shown_has_words_in_both_languages() -> None:
+    """Half the users would read proto field names."""
+    shown = {name for context in CONTEXTS.values() for name in verbs_shown(context)}
+    assert shown <= set(LABELS)
+    assert all(chinese and english for chinese, english in LABELS.values())
+
+
+def test_every_method_for_people_can_be_reached() -> None:
+    """A method that neither a verb nor ``call`` knows could not be used from a shell."""
+    for service, (descriptor, _) in verbs.SERVICES.items():
+        for method in descriptor.methods:
+            assert verbs.find_method(f"{service}.{method.name}")[0] is method
+    with pytest.raises(typer.BadParameter):
+        verbs.find_method("duty.Nothing")
+
+
+@pytest.mark.parametrize(("locale", "expected"), [("zh-CN", "责任清单"), ("en", "responsibility lists")])
+def test_help_speaks_the_chosen_language(locale: str, expected: str) -> None:
+    """A Chinese user would read English help, or the other way round."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli.main", "--help"],
+        env={**os.environ, "DUTYLOOP_LOCALE": locale, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+
+
+def test_a_usage_error_leaves_with_its_own_code() -> None:
+    """A script could not tell a typing error from a refusal."""
+    for arguments in (["hazards", "list", "--nothing"], ["hazards", "nothing"], ["hazards"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "services.cli.main", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_options_become_the_request(service: Service) -> None:
+    """Days, short words, bare ids and terms would reach the API as something else than was typed."""
+    service.answers = [hazard_pb2.Hazard(name="hazards/h1")]
+    given = "--responsible p1 --measures fix --funds-fen 5 --finish-date 2024-05-01 --contingency none"
+    done = invoke("hazards", "plan", "h1", *given.split(), "--as", "people/p2", "--request-id", "r1", "--json")
+    assert done.exit_code == 0, done.output
+    plan = hazard_pb2.RectificationPlan(responsible="people/p1", measures="fix", funds_fen=5, contingency="none")
+    plan.finish_date.year, plan.finish_date.month, plan.finish_date.day = 2024, 5, 1
+    assert service.requests == [
+        hazard_pb2.SubmitRectificationPlanRequest(request_id="r1", name="hazards/h1", plan=plan)
+    ]
+    assert service.person == "people/p2"
+    assert orjson.loads(done.stdout) == {"name": "hazards/h1"}
+
+
+def test_lists_of_objects_terms_and_words_are_taken(service: Service) -> None:
+    """Evidence and rungs would need JSON for every little thing."""
+    service.answers = [
+        plan_pb2.Task(),
+        accountability_pb2.SupervisionCase(),
+        hazard_pb2.Hazard(),
+        inspection_pb2.Tour(),
+    ]
+    assert invoke("tasks", "complete", "t1", "--evidence", "type=minutes,reference=No. 5", "--evidence",
+                  '{"type": "EVIDENCE_TYPE_MEDIA", "reference": "a,b"}').exit_code == 0  # fmt: skip
+    assert invoke("cases", "supervise", "--display-name", "x", "--source", "meeting", "--matter", "m", "--unit", "u1",
+                  "--term", "15wd").exit_code == 0  # fmt: skip
+    assert invoke("hazards", "reinspect", "h1", "--verdict", "pass").exit_code == 0
+    assert (
+        invoke("tours", "report", "t1", "--target", "units/u1", "--number", "9", "--document-hash", "ab" * 32).exit_code
+        == 0
+    )
+    completion, case, reinspection, report = service.requests
+    assert [(each.type, each.reference) for each in completion.evidence] == [
+        (duty_pb2.EVIDENCE_TYPE_MINUTES, "No. 5"),
+        (duty_pb2.EVIDENCE_TYPE_MEDIA, "a,b"),
+    ]
+    assert case.supervision_case.term == kit_pb2.Term(amount=15, unit=kit_pb2.TERM_UNIT_WORKING_DAYS)
+    assert case.supervision_case.source == accountability_pb2.CASE_SOURCE_MEETING
+    assert reinspection.verdict == kit_pb2.VERDICT_PASS
+    assert report.document_hash == bytes.fromhex("ab" * 32)
+    assert len({each.request_id for each in service.requests}) == 4
+
+
+def test_an_update_names_only_what_was_given(service: Service) -> None:
+    """Fields that nobody mentioned would be cleared."""
+    service.answers = [directory_pb2.Unit()]
+    assert invoke("directory", "update-unit", "u1", "--no-enforcement", "--etag", "3").exit_code == 0
+    (request,) = service.requests
+    assert list(request.update_mask.paths) == ["enforcement"]
+    assert (request.unit.name, request.unit.etag, request.unit.enforcement) == ("units/u1", "3", False)
+    assert invoke("directory", "update-unit", "u1").exit_code == 2
+
+
+def test_an_instant_without_an_offset_is_beijing_time(service: Service) -> None:
+    """The clock would be advanced eight hours too far."""
+    service.answers = [directory_pb2.Clock()]
+    assert invoke("directory", "advance-clock", "2024-05-01T08:00").exit_code == 0
+    assert service.requests[0].time == Timestamp(seconds=1714521600)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("hazards", "list", "--as-of-date", "2024-02-30"),
+        ("hazards", "list", "--grade", "huge"),
+        ("hazards", "reinspect", "h1", "--verdict", "unspecified"),
+        (
+            "cases",
+            "supervise",
+            "--display-name",
+            "x",
+            "--source",
+            "meeting",
+            "--matter",
+            "m",
+            "--unit",
+            "u",
+            "--term",
+            "5 d",
+        ),
+        ("tasks", "progress", "t1", "--progress-percent", "99999999999"),
+        ("tasks", "complete", "t1", "--evidence", "nothing=1"),
+        ("tasks", "complete", "t1", "--evidence", "{"),
+        ("tours", "report", "t1", "--target", "x", "--number", "9", "--document-hash", "@/nowhere"),
+        ("directory", "advance-clock", "tomorrow"),
+        ("lists", "create"),
+        ("call", "duty.Nothing"),
+        ("call", "duty.ListDutyItems", "{"),
+        ("call", "duty.ListDutyItems", '{"nothing": 1}'),
+        ("call", "duty.ListDutyItems", "@/nowhere"),
+    ],
+)
+def test_what_cannot_be_taken_is_a_usage_error_and_nothing_is_sent(
+    service: Service, arguments: tuple[str, ...]
+) -> None:
+    """A misread value would act on a case."""
+    done = invoke(*arguments)
+    assert done.exit_code == 2, done.output
+    assert service.requests == []
+
+
+def page(*numbers: int, token: str = "", total: int = 0) -> hazard_pb2.ListHazardsResponse:
+    rows = [hazard_pb2.Hazard(name=f"hazards/h{number}", grade=hazard_pb2.HAZARD_GRADE_MAJOR) for number in numbers]
+    return hazard_pb2.ListHazardsResponse(hazards=rows, next_page_token=token, total_size=total, site_count=total)
+
+
+def test_lists_are_paged_up_to_the_limit_and_say_when_there_is_more(service: Service) -> None:
+    """A report over the first page would be taken for the whole ledger."""
+    service.answers = [page(1, 2, token="t", total=5), page(3, 4, token="u")]
+    done = invoke("hazards", "list", "--limit", "3", "--json", "--grade", "major")
+    found = orjson.loads(done.stdout)
+    assert [row["name"] for row in found["hazards"]] == ["hazards/h1", "hazards/h2", "hazards/h3"]
+    assert (found["more"], found["total_size"], found["site_count"]) == (True, 5, 5)
+    assert service.requests[0].page_size == 4
+    service.answers = [page(1, 2, token="t"), page(3)]
+    everything = orjson.loads(invoke("hazards", "list", "--limit", "0", "--json").stdout)
+    assert (len(everything["hazards"]), everything["more"]) == (3, False)
+
+
+def test_a_table_shows_short_words_and_totals(service: Service) -> None:
+    """People would read enum names and miss how many there are."""
+    service.answers = [page(1, total=7)]
+    shown = invoke("hazards", "list").output
+    assert "hazards/h1" in shown
+    assert "major" in shown
+    assert "HAZARD_GRADE" not in shown
+    assert "7" in shown
+
+
+def test_a_command_that_may_be_sent_again_tells_its_request_id(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever repeats a command after a cut would make it take effect twice."""
+    for arguments in (
+        ("hazards", "assign", "h1", "--unit", "u1"),
+        ("call", "hazard.AssignHazard", '{"name": "hazards/h1"}'),
+    ):
+        service.requests.clear()
+        service.answers = [CaseUnavailable(), NotFound("hazards/h1")]
+        done = invoke(*arguments)
+        assert isinstance(done.exception, CaseUnavailable)
+        assert f"--request-id {service.requests[0].request_id}" in done.output + capsys.readouterr().err
+        assert isinstance(invoke(*arguments).exception, NotFound)
+
+
+def test_call_fills_the_request_id_only_where_there_is_one(service: Service) -> None:
+    """A read would be refused, or a command sent without an id."""
+    service.answers = [duty_pb2.ListDutyItemsResponse(), plan_pb2.Task(name="tasks/t1")]
+    assert invoke("call", "duty.ListDutyItems", '{"responsibility_list": "responsibilityLists/x"}').exit_code == 0
+    done = invoke("call", "plan.ConfirmCompletion", '{"name": "tasks/t1"}')
+    assert orjson.loads(done.stdout) == {"name": "tasks/t1"}
+    assert service.requests[1].request_id

@@ -1,0 +1,254 @@
+"""The ladder, alone and inside the supervision case: order, exactness, closure, separation of duties."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio import workflow
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from services.kit.errors import SeparationOfDuties
+from tests.workflow.cases import OPENED, CaseRoom, FakeServices, act, case_room, refused, replays
+from workflows.case import CaseClock
+from workflows.ladder import Ladder
+from workflows.payloads import Term
+from workflows.payloads.supervision import WORKFLOW, Policy, Rung, SupervisionStart
+
+FIVE_RUNGS = (
+    Rung("REMINDER", "HOLDER"),
+    Rung("SUPERVISION_NOTICE", "UNIT", Term(3, "WORKING_DAYS")),
+    Rung("TALK", "SUPERIOR", Term(5, "WORKING_DAYS")),
+    Rung("CIRCULAR", "UNIT", Term(5, "WORKING_DAYS")),
+    Rung("INQUIRY", "HOLDER", Term(10, "WORKING_DAYS")),
+)
+KINDS = [rung.kind for rung in FIVE_RUNGS]
+UNIT_STAFF, SUPERVISOR = "people/staff", "people/supervisor"
+SOON = timedelta(seconds=5)
+
+
+@pytest_asyncio.fixture
+async def room(temporal_client: Client) -> AsyncIterator[CaseRoom]:
+    """A worker with fake services."""
+    async with case_room(temporal_client) as made:
+        yield made
+
+
+def opened(term_days: float = 0, person: str = "", rungs: tuple[Rung, ...] = FIVE_RUNGS) -> SupervisionStart:
+    """Return the start of a case with a term of some days; 0 means already due."""
+    return SupervisionStart(
+        case="supervisionCases/1",
+        opened=OPENED,
+        due_time=OPENED + timedelta(days=term_days),
+        matter="clear the exit",
+        unit="units/a",
+        policy=Policy("escalationPolicies/p", 1, rungs),
+        person=person,
+        hazard="hazards/1",
+    )
+
+
+async def fired(room: CaseRoom, count: int) -> list[tuple[int, str]]:
+    """Wait for so many rungs, then return the numbers and kinds of all that fired."""
+    for _ in range(200):
+        if len(room.services.rungs) >= count:
+            break
+        await asyncio.sleep(0.05)
+    return [(record.number, record.rung.kind) for record in room.services.rungs]
+
+
+async def end(handle: WorkflowHandle[Any, Any]) -> Any:
+    """Conclude a case and return its result."""
+    await act(handle, "conclude", SUPERVISOR, conclusion="done")
+    return await handle.result()
+
+
+async def test_rungs_fire_in_order_once_and_on_time(room: CaseRoom) -> None:
+    """An officeholder would be called in before he was reminded, or reminded twice."""
+    handle = await room.start(WORKFLOW, opened(term_days=10))
+    await room.pass_days(handle, 60)
+    assert await fired(room, 5) == list(enumerate(KINDS, 1))
+    waits = [record.business_time - OPENED for record in room.services.rungs]
+    for wait, days in zip(waits, (10, 13, 18, 23, 33), strict=True):
+        assert abs(wait - timedelta(days=days)) < SOON
+    assert {record.cycle for record in room.services.rungs} == {1}
+    result = await end(handle)
+    assert result["fired_rung_count"] == 5
+    assert await replays(handle)
+
+
+async def test_nothing_fires_within_the_term(room: CaseRoom) -> None:
+    """A unit that is in time would be reminded."""
+    handle = await room.start(WORKFLOW, opened(term_days=10))
+    await room.pass_days(handle, 9.9)
+    assert await fired(room, 0) == []
+    await end(handle)
+    assert [transition for transition, _ in room.services.supervision] == ["concluded"]
+
+
+async def test_case_that_is_already_due_is_reminded_at_once(room: CaseRoom) -> None:
+    """An overdue hazard or task would wait for a term that has passed."""
+    handle = await room.start(WORKFLOW, opened())
+    assert await fired(room, 1) == [(1, "REMINDER")]
+    await end(handle)
+
+
+async def test_conclusion_cancels_the_ladder(room: CaseRoom) -> None:
+    """A unit that settled its matter would still be named in a circular."""
+    handle = await room.start(WORKFLOW, opened())
+    await room.pass_days(handle, 4)
+    assert await fired(room, 2) == [(1, "REMINDER"), (2, "SUPERVISION_NOTICE")]
+    result = await end(handle)
+    assert result["fired_rung_count"] == 2
+    transition, last = room.services.supervision[-1]
+    assert (transition, last.state, last.next_rung_time) == ("concluded", "CONCLUDED", None)
+    assert len(room.services.rungs) == 2
+    assert await replays(handle)
+
+
+async def test_settled_matter_ends_the_case(room: CaseRoom) -> None:
+    """A hazard that was written off would go on being pressed for."""
+    handle = await room.start(WORKFLOW, opened())
+    assert await fired(room, 1)
+    await handle.execute_update("settle", {"because": "hazards/1"})
+    await handle.result()
+    _, last = room.services.supervision[-1]
+    assert (last.conclusion, last.concluder) == ("hazards/1", "")
+
+
+async def test_worker_that_is_replaced_fires_no_rung_twice(temporal_client: Client) -> None:
+    """After a crash of the worker a unit would get the same notice again, or a rung would be skipped."""
+    services = FakeServices()
+    async with case_room(temporal_client, services, cached=0) as room:
+        handle = await room.start(WORKFLOW, opened())
+        await room.pass_days(handle, 4)
+        assert len(await fired(room, 2)) == 2
+    async with case_room(temporal_client, services, room.task_queue, cached=0) as room:
+        await room.pass_days(handle, 60)
+        assert await fired(room, 5) == list(enumerate(KINDS, 1))
+        await end(handle)
+
+
+async def test_inquiry_opens_one_accountability_case(room: CaseRoom) -> None:
+    """The last rung would threaten only, or hold the wrong person to account."""
+    handle = await room.start(WORKFLOW, opened())
+    await room.pass_days(handle, 60)
+    await fired(room, 5)
+    result = await end(handle)
+    assert result["accountability_case"] == "accountabilityCases/1"
+    [opening] = room.services.openings
+    assert (opening.subject.person, opening.measure, opening.hazard) == ("people/subject", "measures/5", "hazards/1")
+
+
+async def test_refused_inquiry_does_not_end_the_supervision(room: CaseRoom) -> None:
+    """A matter would drop out of sight because its accountability case could not be opened."""
+    room.services.refuses_openings = True
+    handle = await room.start(WORKFLOW, opened())
+    await room.pass_days(handle, 60)
+    assert len(await fired(room, 5)) == 5
+    assert (await end(handle))["accountability_case"] == ""
+
+
+async def test_rung_never_falls_silent(room: CaseRoom) -> None:
+    """A measure would be lost because the post is vacant."""
+    room.services.unknown_addressees = True
+    handle = await room.start(WORKFLOW, opened())
+    assert await fired(room, 1) == [(1, "REMINDER")]
+    assert room.services.rungs[0].addressee.unit == "units/a"
+    await end(handle)
+
+
+async def test_reporter_never_concludes(room: CaseRoom) -> None:
+    """Who reported on a matter, even earlier, or answers for it could declare it settled."""
+    handle = await room.start(WORKFLOW, opened(term_days=10, person="people/answers"))
+    await act(handle, "report_progress", UNIT_STAFF, progress="begun", evidence=[])
+    await act(handle, "report_progress", "people/other", progress="half done", evidence=["doc 1"])
+    for person in (UNIT_STAFF, "people/other", "people/answers"):
+        refusal = await refused(handle, "conclude", person, conclusion="done")
+        assert isinstance(refusal, SeparationOfDuties)
+        assert refusal.metadata["person"] == person
+    await end(handle)
+    assert [(word, case.state) for word, case in room.services.supervision] == [
+        ("progress_reported", "HANDLE"),
+        ("progress_reported", "HANDLE"),
+        ("concluded", "CONCLUDED"),
+    ]
+
+
+async def test_two_conclusions_at_once_have_one_winner(room: CaseRoom) -> None:
+    """Two supervisors could both be told that they concluded the case."""
+    handle = await room.start(WORKFLOW, opened(term_days=10))
+    people = ("people/first", "people/second")
+    outcomes = await asyncio.gather(
+        *(act(handle, "conclude", person, conclusion="done") for person in people), return_exceptions=True
+    )
+    assert sum(outcome is None for outcome in outcomes) == 1
+    assert [word for word, _ in room.services.supervision] == ["concluded"]
+
+
+async def test_report_does_not_stop_the_ladder(room: CaseRoom) -> None:
+    """A unit could stop the ladder by reporting instead of acting."""
+    handle = await room.start(WORKFLOW, opened())
+    assert await fired(room, 1)
+    await act(handle, "report_progress", UNIT_STAFF, progress="soon", evidence=[])
+    await room.pass_days(handle, 4)
+    assert len(await fired(room, 2)) == 2
+    await end(handle)
+    assert room.services.supervision[-1][1].reporter == UNIT_STAFF
+
+
+@workflow.defn(name="ladder_probe")
+class LadderProbe:
+    """A case that is nothing but a ladder."""
+
+    @workflow.init
+    def __init__(self, opened_at: datetime) -> None:
+        self.fired: list[int] = []
+        self._clock = CaseClock(opened_at)
+        self._lock = asyncio.Lock()
+        self._ladder = Ladder(self._clock, FIVE_RUNGS[:2], self._due, self._lock)
+
+    @workflow.run
+    async def run(self, opened_at: datetime) -> list[int]:
+        """Climb, and return the numbers fired."""
+        await self._ladder.start(opened_at)
+        await self._ladder.climb(self._fire)
+        return self.fired
+
+    @workflow.update
+    async def move(self, due: datetime) -> None:
+        """Move the second rung, once the first has fired."""
+        await workflow.wait_condition(lambda: bool(self.fired))
+        async with self._lock:
+            self._ladder.move(due)
+
+    @workflow.update
+    async def cancel(self) -> None:
+        """Cancel the ladder."""
+        async with self._lock:
+            self._ladder.cancel()
+
+    async def _due(self, start: datetime, term: Term) -> datetime:
+        return start + timedelta(days=term.amount)
+
+    async def _fire(self, number: int, rung: Rung) -> None:
+        self.fired.append(number)
+
+
+@pytest.mark.parametrize(("moved_to", "passed", "expected"), [(30, 29, 1), (1, 2, 2)])
+async def test_next_rung_can_be_moved(temporal_client: Client, moved_to: int, passed: int, expected: int) -> None:
+    """A rung would fire at its first date although it was put off, or wait although it was brought forward."""
+    async with Worker(
+        temporal_client, task_queue="probe", workflows=[LadderProbe], workflow_runner=UnsandboxedWorkflowRunner()
+    ):
+        room = CaseRoom(temporal_client, "probe", FakeServices())
+        handle = await room.start("ladder_probe", OPENED)
+        await handle.execute_update("move", OPENED + timedelta(days=moved_to))
+        await room.pass_days(handle, passed)
+        if expected == 1:
+            await handle.execute_update("cancel")
+        async with asyncio.timeout(20):
+            assert len(await handle.result()) == expected

@@ -1,0 +1,199 @@
+"""The accountability case: facts, decision or exemption, appeal window, closure.
+
+One per subject and matter. Who handed in facts never decides, and the subject does neither. A decided
+measure against which the law gives a remedy keeps the case open until the window for it ends; an appeal
+filed meanwhile stands beside the case and does not suspend the measure (Civil Servants Law §96,
+Supervision Law §56). Deciding appeals is no part of this case.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from workflows.activities.accountability import AccountabilityActivities
+    from workflows.activities.directory import ClockWindow, DirectoryActivities, DueTime, StatutoryClock
+    from workflows.payloads import Outer, Term
+    from workflows.payloads.accountability import (
+        WORKFLOW,
+        AccountabilityResult,
+        AccountabilitySnapshot,
+        AccountabilityStart,
+        Appeal,
+        Decide,
+        Exempt,
+        FileAppeal,
+        RecordAccountability,
+        SubmitFacts,
+    )
+
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, refuse, same_person, wrong_state
+from workflows.deadline import Deadline
+
+BEIJING = timezone(timedelta(hours=8))
+
+
+@workflow.defn(name=WORKFLOW)
+class AccountabilityCase:
+    """Drives one subject's case to its closure or exemption."""
+
+    @workflow.init
+    def __init__(self, start: AccountabilityStart) -> None:
+        self._start = start
+        self._clock = CaseClock(start.opened)
+        self._case = AccountabilitySnapshot(start.case, "OPENED", start.due_time)
+        self._handlers: list[str] = []
+        self._steps = 0
+        # Handlers await clocks and recordings; without the lock two decisions could both pass their checks.
+        self._one_action = asyncio.Lock()
+
+    @workflow.run
+    async def run(self, start: AccountabilityStart) -> AccountabilityResult:
+        await workflow.wait_condition(lambda: self._case.state in ("DECIDED", "EXEMPTED"))
+        if self._case.state == "DECIDED":
+            await self._let_appeal_window_pass()
+            async with self._one_action:
+                closed = replace(self._case, state="CLOSED", due_time=None, close_time=self._clock.now())
+                await self._record("closed", closed, None)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return AccountabilityResult(
+            start.case, self._case.state, self._case.decision, appealed=self._case.appeal is not None
+        )
+
+    @workflow.query
+    def case(self) -> AccountabilitySnapshot:
+        """Return the case as its workflow sees it."""
+        return self._case
+
+    @workflow.update
+    async def submit_facts(self, action: SubmitFacts) -> None:
+        """Take the facts; until the decision they may be handed in anew, by others too."""
+        async with self._one_action:
+            self._require("submit_facts", "OPENED", "FACTS_SUBMITTED")
+            handler = action.outer.principal
+            self._require_other_than_subject(handler, "submit_facts")
+            submitted = replace(
+                self._case,
+                state="FACTS_SUBMITTED",
+                facts=action.facts,
+                evidence=action.evidence,
+                handler=handler,
+                due_time=await self._due(self._clock.now(), self._start.terms.decide),
+            )
+            await self._record("facts_submitted", submitted, action.outer)
+            if handler not in self._handlers:
+                self._handlers.append(handler)
+
+    @workflow.update
+    async def decide(self, action: Decide) -> None:
+        """Decide with a measure; influence period and appeal window count from now."""
+        async with self._one_action:
+            self._require_decider(action.outer, "decide")
+            now = self._clock.now()
+            window = await self._window(now, action.appeal_clock) if action.appeal_clock else None
+            influence_end = None
+            if action.influence_months:
+                influence_end = await self._due(now, Term(action.influence_months, "MONTHS"))
+            decided = replace(
+                self._case,
+                state="DECIDED",
+                due_time=window.due_time if window else None,
+                decider=action.outer.principal,
+                decide_time=now,
+                decision=action.decision,
+                instrument_number=action.instrument_number,
+                influence_months=action.influence_months,
+                influence_end_time=influence_end,
+                grounds=action.grounds,
+                appeal_due_time=window.due_time if window else None,
+                appeal_basis=window.source if window else "",
+            )
+            await self._record("decided", decided, action.outer)
+
+    @workflow.update
+    async def exempt(self, action: Exempt) -> None:
+        """Exempt the subject, whose duties were shown performed; this ends the case."""
+        async with self._one_action:
+            self._require_decider(action.outer, "exempt")
+            now = self._clock.now()
+            exempted = replace(
+                self._case,
+                state="EXEMPTED",
+                due_time=None,
+                decider=action.outer.principal,
+                decide_time=now,
+                grounds=action.exemption.grounds,
+                exemption=action.exemption,
+                close_time=now,
+            )
+            await self._record("exempted", exempted, action.outer)
+
+    @workflow.update
+    async def file_appeal(self, action: FileAppeal) -> None:
+        """Take the subject's appeal while the window is open; one per case."""
+        async with self._one_action:
+            if action.outer.principal != self._start.subject:
+                raise refuse("RULE_NOT_MET", rule="only_the_subject_appeals")
+            self._require("file_appeal", "DECIDED", "CLOSED")
+            due = self._case.appeal_due_time
+            if due is None:
+                raise refuse("RULE_NOT_MET", rule="measure_has_an_appeal_window")
+            now = self._clock.now()
+            if now >= due or self._case.state == "CLOSED":
+                raise refuse("WINDOW_CLOSED", closed=last_day_before(due))
+            if self._case.appeal is not None:
+                raise wrong_state("APPEAL_FILED", "file_appeal")
+            await self._record("appeal_filed", replace(self._case, appeal=Appeal(action.reason, now)), action.outer)
+
+    def _require(self, action: str, *states: str) -> None:
+        if self._case.state not in states:
+            raise wrong_state(self._case.state, action)
+
+    def _require_other_than_subject(self, person: str, step: str) -> None:
+        if person == self._start.subject:
+            raise same_person(person, "answer", step)
+
+    def _require_decider(self, outer: Outer, step: str) -> None:
+        self._require(step, "FACTS_SUBMITTED")
+        self._require_other_than_subject(outer.principal, step)
+        if outer.principal in self._handlers:
+            raise same_person(outer.principal, "submit_facts", step)
+
+    async def _let_appeal_window_pass(self) -> None:
+        due = self._case.appeal_due_time
+        if due is not None:
+            await Deadline(self._clock, due).reached_before(lambda: False)
+
+    async def _due(self, start: datetime, term: Term) -> datetime:
+        return await workflow.execute_local_activity_method(
+            DirectoryActivities.explain_due_time,
+            DueTime(start, term),
+            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+            retry_policy=SERVICE_CALL,
+        )
+
+    async def _window(self, start: datetime, clock: str) -> ClockWindow:
+        return await workflow.execute_local_activity_method(
+            DirectoryActivities.explain_statutory_clock,
+            StatutoryClock(start, clock),
+            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+            retry_policy=SERVICE_CALL,
+        )
+
+    async def _record(self, transition: str, case: AccountabilitySnapshot, outer: Outer | None) -> None:
+        self._steps += 1
+        step = f"{workflow.info().workflow_id}:{workflow.info().run_id}:{self._steps}"
+        await workflow.execute_local_activity_method(
+            AccountabilityActivities.record_accountability,
+            RecordAccountability(step, self._clock.now(), transition, case, outer),
+            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+            retry_policy=SERVICE_CALL,
+        )
+        self._case = case
+
+
+def last_day_before(due: datetime) -> str:
+    """Return the last day of a window, for people to read."""
+    return (due.astimezone(BEIJING) - timedelta(microseconds=1)).date().isoformat()

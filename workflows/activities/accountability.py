@@ -1,0 +1,204 @@
+"""Activities of the accountability service: opening and concluding supervision, recording what cases decided."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio import activity
+
+from dutyloop.accountability.v1 import accountability_pb2
+from services.kit.clients import Clients
+from workflows.activities.calls import call, outer_command, timestamp
+from workflows.payloads.accountability import AccountabilitySnapshot, RecordAccountability
+from workflows.payloads.supervision import OpenAccountability, RecordRung, RecordSupervision, SupervisionSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSupervision:
+    """Asks for a supervision case over what is overdue. ``matter`` is the stage or task that was missed."""
+
+    step: str
+    business_time: datetime
+    source: str
+    matter: str
+    unit: str
+    person: str = ""
+    post: str = ""
+    hazard: str = ""
+    task: str = ""
+    tour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConcludeSupervision:
+    """Tells a supervision case that its matter is settled; ``because`` names what settled it."""
+
+    step: str
+    business_time: datetime
+    supervision_case: str
+    because: str
+
+
+class AccountabilityActivities:
+    """Calls accountability."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    @activity.defn(name="open_supervision")
+    async def open_supervision(self, opening: OpenSupervision) -> str:
+        """Open a supervision case and return its name."""
+        about = opening.hazard or opening.task or opening.tour or opening.unit
+        request = accountability_pb2.OpenSupervisionCaseRequest(
+            request_id=opening.step,
+            business_time=timestamp(opening.business_time),
+            supervision_case=accountability_pb2.SupervisionCase(
+                display_name=f"{about} {opening.matter}",
+                source=accountability_pb2.CaseSource.Value(f"CASE_SOURCE_{opening.source}"),
+                matter=opening.matter,
+                unit=opening.unit,
+                person=opening.person,
+                post=opening.post,
+                hazard=opening.hazard,
+                task=opening.task,
+                tour=opening.tour,
+            ),
+        )
+        answer = await call(self._clients, self._clients.accountability.OpenSupervisionCase, request)
+        name: str = answer.name
+        return name
+
+    @activity.defn(name="conclude_supervision")
+    async def conclude_supervision(self, conclusion: ConcludeSupervision) -> None:
+        """Conclude a supervision case; the ladder climbs no further."""
+        request = accountability_pb2.ConcludeSupervisionCaseRequest(
+            request_id=conclusion.step,
+            business_time=timestamp(conclusion.business_time),
+            name=conclusion.supervision_case,
+            conclusion=conclusion.because,
+        )
+        await call(self._clients, self._clients.accountability.ConcludeSupervisionCase, request)
+
+    @activity.defn(name="open_accountability")
+    async def open_accountability(self, opening: OpenAccountability) -> str:
+        """Open an accountability case against the subject and return its name."""
+        request = accountability_pb2.OpenAccountabilityCaseRequest(
+            request_id=opening.step,
+            business_time=timestamp(opening.business_time),
+            accountability_case=accountability_pb2.AccountabilityCase(
+                subject=opening.subject.person,
+                unit=opening.subject.unit or opening.unit,
+                post=opening.subject.post,
+                matter=opening.matter,
+                measure=opening.measure,
+                supervision_case=opening.supervision_case,
+                hazard=opening.hazard,
+                task=opening.task,
+            ),
+        )
+        answer = await call(self._clients, self._clients.accountability.OpenAccountabilityCase, request)
+        name: str = answer.name
+        return name
+
+    @activity.defn(name="record_rung")
+    async def record_rung(self, record: RecordRung) -> str:
+        """Record a fired rung and return its measure; one that was recorded before stays as it is."""
+        request = accountability_pb2.RecordRungRequest(
+            request_id=record.step,
+            business_time=timestamp(record.business_time),
+            measure=accountability_pb2.Measure(
+                supervision_case=record.case,
+                kind=accountability_pb2.MeasureKind.Value(f"MEASURE_KIND_{record.rung.kind}"),
+                rung=record.number,
+                cycle=record.cycle,
+                label=record.rung.label,
+                target=accountability_pb2.RungTarget.Value(f"RUNG_TARGET_{record.rung.target}"),
+                target_unit=record.addressee.unit,
+                target_post=record.addressee.post,
+                target_person=record.addressee.person,
+                escalation_policy=record.policy,
+            ),
+        )
+        answer = await call(self._clients, self._clients.accountability.RecordRung, request)
+        name: str = answer.name
+        return name
+
+    @activity.defn(name="record_supervision_transition")
+    async def record_supervision(self, record: RecordSupervision) -> None:
+        """Record a transition of a supervision case."""
+        request = accountability_pb2.RecordCaseTransitionRequest(
+            request_id=record.step,
+            name=record.snapshot.case,
+            business_time=timestamp(record.business_time),
+            transition=record.transition,
+            supervision_case=supervision_message(record.snapshot),
+            outer=outer_command(record.outer),
+        )
+        await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
+
+    @activity.defn(name="record_accountability_transition")
+    async def record_accountability(self, record: RecordAccountability) -> None:
+        """Record a transition of an accountability case."""
+        request = accountability_pb2.RecordCaseTransitionRequest(
+            request_id=record.step,
+            name=record.snapshot.case,
+            business_time=timestamp(record.business_time),
+            transition=record.transition,
+            accountability_case=accountability_message(record.snapshot),
+            outer=outer_command(record.outer),
+        )
+        await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
+
+
+def supervision_message(snapshot: SupervisionSnapshot) -> accountability_pb2.SupervisionCase:
+    """Return the protobuf form of a snapshot."""
+    return accountability_pb2.SupervisionCase(
+        name=snapshot.case,
+        state=accountability_pb2.SupervisionCaseState.Value(f"SUPERVISION_CASE_STATE_{snapshot.state}"),
+        due_time=timestamp(snapshot.due_time),
+        next_rung_time=optional_timestamp(snapshot.next_rung_time),
+        fired_rung_count=snapshot.fired_rung_count,
+        cycle=snapshot.cycle,
+        progress=snapshot.progress,
+        evidence=snapshot.evidence,
+        reporter=snapshot.reporter,
+        conclusion=snapshot.conclusion,
+        concluder=snapshot.concluder,
+        conclude_time=optional_timestamp(snapshot.conclude_time),
+        accountability_case=snapshot.accountability_case,
+    )
+
+
+def accountability_message(snapshot: AccountabilitySnapshot) -> accountability_pb2.AccountabilityCase:
+    """Return the protobuf form of a snapshot."""
+    case = accountability_pb2.AccountabilityCase(
+        name=snapshot.case,
+        state=accountability_pb2.AccountabilityCaseState.Value(f"ACCOUNTABILITY_CASE_STATE_{snapshot.state}"),
+        due_time=optional_timestamp(snapshot.due_time),
+        facts=snapshot.facts,
+        evidence=snapshot.evidence,
+        handler=snapshot.handler,
+        decider=snapshot.decider,
+        decide_time=optional_timestamp(snapshot.decide_time),
+        decision=accountability_pb2.Decision.Value(f"DECISION_{snapshot.decision or 'UNSPECIFIED'}"),
+        instrument_number=snapshot.instrument_number,
+        influence_months=snapshot.influence_months,
+        influence_end_time=optional_timestamp(snapshot.influence_end_time),
+        grounds=snapshot.grounds,
+        appeal_due_time=optional_timestamp(snapshot.appeal_due_time),
+        appeal_basis=snapshot.appeal_basis,
+        close_time=optional_timestamp(snapshot.close_time),
+    )
+    if exemption := snapshot.exemption:
+        case.exemption.grounds = exemption.grounds
+        for duty in exemption.duties:
+            case.exemption.duties.add(duty_item=duty.duty_item, ledger_entries=duty.ledger_entries)
+    if appeal := snapshot.appeal:
+        case.appeal.reason = appeal.reason
+        case.appeal.file_time.FromDatetime(appeal.file_time)
+    return case
+
+
+def optional_timestamp(time: datetime | None) -> Timestamp | None:
+    """Return the protobuf form of a time that may be absent."""
+    return None if time is None else timestamp(time)

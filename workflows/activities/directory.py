@@ -1,0 +1,76 @@
+"""Activities of the directory service: deadlines, and who is addressed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.kit.v1 import kit_pb2
+from services.kit.clients import Clients
+from workflows.activities.calls import call, timestamp
+from workflows.activities.officeholders import Officeholders
+from workflows.payloads import Term
+from workflows.payloads.supervision import Addressee, FindAddressee
+
+
+@dataclass(frozen=True, slots=True)
+class DueTime:
+    """Asks for the end of a term that starts now (business time)."""
+
+    start: datetime
+    term: Term
+
+
+@dataclass(frozen=True, slots=True)
+class StatutoryClock:
+    """Asks for the end of a catalogued clock that starts now (business time)."""
+
+    start: datetime
+    clock: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockWindow:
+    """The first instant after a catalogued clock, and the law and article that fix it."""
+
+    due_time: datetime
+    source: str
+
+
+class DirectoryActivities:
+    """Calls directory."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    @activity.defn(name="explain_due_time")
+    async def explain_due_time(self, asked: DueTime) -> datetime:
+        """Return the first instant after the term, by the working-day calendar in force."""
+        answer = await call(
+            self._clients,
+            self._clients.directory.ExplainDeadline,
+            directory_pb2.ExplainDeadlineRequest(
+                start_time=timestamp(asked.start),
+                term=kit_pb2.Term(
+                    amount=asked.term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{asked.term.unit}")
+                ),
+            ),
+        )
+        due: datetime = answer.due_time.ToDatetime(tzinfo=UTC)
+        return due
+
+    @activity.defn(name="explain_statutory_clock")
+    async def explain_statutory_clock(self, asked: StatutoryClock) -> ClockWindow:
+        """Return the window of a catalogued clock with its citation."""
+        answer = await call(
+            self._clients,
+            self._clients.directory.ExplainDeadline,
+            directory_pb2.ExplainDeadlineRequest(start_time=timestamp(asked.start), clock=asked.clock),
+        )
+        return ClockWindow(answer.due_time.ToDatetime(tzinfo=UTC), answer.source)
+
+    @activity.defn(name="find_addressee")
+    async def find_addressee(self, asked: FindAddressee) -> Addressee:
+        """Return whom a rung addresses on the day."""
+        return await Officeholders.at(self._clients, asked.business_time).find(asked)

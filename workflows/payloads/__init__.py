@@ -1,0 +1,27 @@
+"""What crosses the border between services and workflows: ids, names and frozen payloads.
+
+Payloads are JSON inside the encryption codec and small: ids and state, under 64 KiB.
+"""
+
+from dataclasses import dataclass
+
+TASK_QUEUE = "dutyloop"
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """A person's command on a case; its recording stores the command's answer. ``body_hash`` is hex."""
+
+    principal: str
+    method: str
+    request_id: str
+    body_hash: str
+    on_behalf_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A length of time; ``unit`` is a kit.v1 TermUnit name without its prefix, such as WORKING_DAYS."""
+
+    amount: int
+    unit: str

@@ -1,0 +1,160 @@
+"""Payloads of the supervision case: one per tracked matter."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from workflows.payloads import Outer, Term
+
+WORKFLOW = "supervision_case"
+
+
+def workflow_id(case_id: str) -> str:
+    """Return the id of a supervision case's workflow."""
+    return f"supervision_case/{case_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One rung of a pinned ladder. Kinds and targets are proto names without prefix; no ``wait`` fires at once."""
+
+    kind: str
+    target: str
+    wait: Term | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The pinned version of a ladder; the case never looks at a later one."""
+
+    name: str
+    version: int
+    rungs: tuple[Rung, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionStart:
+    """Opens the case. ``due_time`` is the first instant after the term; without a term it is ``opened``."""
+
+    case: str
+    opened: datetime
+    due_time: datetime
+    matter: str
+    unit: str
+    policy: Policy
+    post: str = ""
+    person: str = ""
+    hazard: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportProgress:
+    """Reports how the matter is handled."""
+
+    progress: str
+    evidence: tuple[str, ...]
+    outer: Outer
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Concludes the case by a person's decision."""
+
+    conclusion: str
+    outer: Outer
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Concludes the case because its hazard or task is settled; ``because`` names it."""
+
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionSnapshot:
+    """A supervision case as its workflow sees it. States are proto names without prefix."""
+
+    case: str
+    state: str
+    due_time: datetime
+    next_rung_time: datetime | None = None
+    fired_rung_count: int = 0
+    cycle: int = 1
+    progress: str = ""
+    evidence: tuple[str, ...] = ()
+    reporter: str = ""
+    conclusion: str = ""
+    concluder: str = ""
+    conclude_time: datetime | None = None
+    accountability_case: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Whom a measure addresses; ``unit`` is always set, so that no rung falls silent."""
+
+    unit: str
+    post: str = ""
+    person: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FindAddressee:
+    """Asks whom a rung addresses on a day; ``person`` and ``post`` are those the case names."""
+
+    business_time: datetime
+    target: str
+    unit: str
+    post: str = ""
+    person: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRung:
+    """Asks for a fired rung to be recorded: once per case, cycle and rung, whatever the step."""
+
+    step: str
+    business_time: datetime
+    case: str
+    cycle: int
+    number: int
+    rung: Rung
+    policy: str
+    addressee: Addressee
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccountability:
+    """Asks for an accountability case against the subject whom a rung of inquiry addresses."""
+
+    step: str
+    business_time: datetime
+    subject: Addressee
+    unit: str
+    matter: str
+    measure: str
+    supervision_case: str
+    hazard: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSupervision:
+    """Asks for a transition to be recorded; ``step`` makes the recording repeatable."""
+
+    step: str
+    business_time: datetime
+    transition: str
+    snapshot: SupervisionSnapshot
+    outer: Outer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionResult:
+    """How the case ended."""
+
+    case: str
+    fired_rung_count: int
+    accountability_case: str

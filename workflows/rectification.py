@@ -1,0 +1,292 @@
+"""The rectification case: assign, plan, rectify, reinspect, write off, look back.
+
+One per hazard that needs time. Each stage has a term; a term that runs out opens a supervision case,
+whose ladder climbs until the stage is done. The person who rectified never reinspects nor looks back.
+"""
+
+import asyncio
+import functools
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from workflows.activities.accountability import AccountabilityActivities, ConcludeSupervision, OpenSupervision
+    from workflows.activities.directory import DirectoryActivities, DueTime
+    from workflows.activities.hazard import HazardActivities
+    from workflows.payloads import Outer, Term
+    from workflows.payloads.rectification import (
+        WORKFLOW,
+        Assign,
+        CloseDown,
+        Extension,
+        HazardSnapshot,
+        Judge,
+        RecordTransition,
+        RectificationResult,
+        RectificationStart,
+        RequestExtension,
+        SubmitPlan,
+        SubmitRectification,
+    )
+
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, refuse, same_person, wrong_state
+from workflows.deadline import Deadline
+
+BEIJING = timezone(timedelta(hours=8))
+SUPERVISED = {"REPORTED": "assign", "ASSIGNED": "plan", "PLANNED": "rectify", "RECTIFIED": "reinspect"}
+"""Stages whose missed term opens a supervision case; a missed look-back only turns the light red."""
+
+
+@workflow.defn(name=WORKFLOW)
+class Rectification:
+    """Drives one hazard through its loop."""
+
+    @workflow.init
+    def __init__(self, start: RectificationStart) -> None:
+        self._start = start
+        self._clock = CaseClock(start.opened)
+        self._hazard = HazardSnapshot(start.hazard, "REPORTED", start.grade, start.due_time)
+        self._deadline = Deadline(self._clock, start.due_time)
+        self._stage = 0
+        self._steps = 0
+        self._supervision = ""
+        # Handlers await calendar and recording; without the lock two actions could both pass their checks.
+        self._one_action = asyncio.Lock()
+
+    @workflow.run
+    async def run(self, start: RectificationStart) -> RectificationResult:
+        while self._hazard.state != "CLOSED":
+            stage = self._stage
+            overdue = await self._deadline.reached_before(functools.partial(self._left, stage))
+            async with self._one_action:
+                if overdue and self._stage == stage:
+                    await self._overdue()
+                elif self._supervision:
+                    await self._end_supervision()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return RectificationResult(
+            start.hazard, self._hazard.state, self._hazard.write_off_reason, self._hazard.reopen_count
+        )
+
+    @workflow.query
+    def hazard(self) -> HazardSnapshot:
+        """Return the hazard as the case sees it."""
+        return self._hazard
+
+    @workflow.update
+    async def assign(self, action: Assign) -> None:
+        """Assign the hazard to the unit that must rectify it."""
+        async with self._one_action:
+            self._require("assign", "REPORTED", "ASSIGNED")
+            due = await self._due(self._start.terms.plan)
+            await self._move(
+                "assigned", replace(self._hazard, state="ASSIGNED", unit=action.unit, due_time=due), action.outer
+            )
+
+    @workflow.update
+    async def submit_plan(self, action: SubmitPlan) -> None:
+        """Take the five-element plan; its last day becomes the term."""
+        async with self._one_action:
+            self._require("plan", "ASSIGNED", "PLANNED")
+            due = end_of(action.plan.finish_date)
+            if due <= self._clock.now():
+                raise refuse("INVALID_FIELD", field="plan.finish_date", problem="in_the_past")
+            planned = replace(self._hazard, state="PLANNED", plan=action.plan, extension=None, due_time=due)
+            await self._move("planned", planned, action.outer)
+
+    @workflow.update
+    async def request_extension(self, action: RequestExtension) -> None:
+        """Note that more time is asked for; the term runs on until it is granted."""
+        async with self._one_action:
+            self._require("request_extension", "PLANNED")
+            due = self._hazard.due_time
+            if due is None or self._clock.now() >= due:
+                raise refuse("WINDOW_CLOSED", closed=last_day_before(due))
+            if end_of(action.finish_date) <= due:
+                raise refuse("INVALID_FIELD", field="extension.finish_date", problem="not_after_start")
+            extension = Extension(action.finish_date, action.reason, action.outer.principal)
+            await self._record("extension_requested", replace(self._hazard, extension=extension), action.outer)
+
+    @workflow.update
+    async def decide_extension(self, action: Judge) -> None:
+        """Grant or refuse the extension; a granted one moves the term."""
+        async with self._one_action:
+            self._require("decide_extension", "PLANNED")
+            extension = self._hazard.extension
+            if extension is None or extension.verdict:
+                raise wrong_state("NO_EXTENSION_ASKED", "decide_extension")
+            if extension.requester == action.outer.principal:
+                raise same_person(action.outer.principal, "request_extension", "decide_extension")
+            decided = replace(extension, verdict=action.verdict, decider=action.outer.principal)
+            granted = action.verdict == "PASS"
+            due = end_of(extension.finish_date) if granted else self._hazard.due_time
+            hazard = replace(self._hazard, extension=decided, due_time=due)
+            word = "extension_granted" if granted else "extension_refused"
+            if granted:
+                await self._move(word, hazard, action.outer)
+            else:
+                await self._record(word, hazard, action.outer)
+
+    @workflow.update
+    async def submit_rectification(self, action: SubmitRectification) -> None:
+        """Take the report that the hazard is rectified; who reports it may never reinspect it."""
+        async with self._one_action:
+            self._require("rectify", "PLANNED")
+            rectified = replace(
+                self._hazard,
+                state="RECTIFIED",
+                rectifier=action.outer.principal,
+                evidence=action.evidence,
+                due_time=await self._due(self._start.terms.reinspect),
+            )
+            await self._move("rectified", rectified, action.outer)
+
+    @workflow.update
+    async def reinspect(self, action: Judge) -> None:
+        """Write the hazard off, or send it back to be rectified again."""
+        async with self._one_action:
+            self._require("reinspect", "RECTIFIED")
+            self._require_other_than_rectifier(action.outer, "reinspect")
+            if action.verdict == "PASS":
+                await self._move(
+                    "written_off",
+                    replace(
+                        self._hazard,
+                        state="WRITTEN_OFF",
+                        reinspector=action.outer.principal,
+                        write_off_time=self._clock.now(),
+                        write_off_reason="REINSPECTED",
+                        due_time=await self._due(self._start.terms.look_back),
+                    ),
+                    action.outer,
+                    action.remark,
+                )
+            else:
+                failed = replace(
+                    self._hazard, state="PLANNED", rectifier="", due_time=await self._due(self._start.terms.plan)
+                )
+                await self._move("reinspection_failed", failed, action.outer, action.remark)
+
+    @workflow.update
+    async def look_back(self, action: Judge) -> None:
+        """End the case, or reopen the hazard one grade up."""
+        async with self._one_action:
+            self._require("look_back", "WRITTEN_OFF")
+            self._require_other_than_rectifier(action.outer, "look_back")
+            if action.verdict == "PASS":
+                closed = replace(self._hazard, state="CLOSED", due_time=None)
+                await self._move("closed", closed, action.outer, action.remark)
+                return
+            reopened = HazardSnapshot(
+                self._hazard.hazard,
+                "ASSIGNED",
+                "MAJOR",
+                await self._due(self._start.terms.plan),
+                unit=self._hazard.unit,
+                reopen_count=self._hazard.reopen_count + 1,
+            )
+            await self._move("reopened", reopened, action.outer, action.remark)
+
+    @workflow.update
+    async def close_down(self, action: CloseDown) -> None:
+        """End the case because its site was closed down by order."""
+        async with self._one_action:
+            if self._hazard.state in ("WRITTEN_OFF", "CLOSED"):
+                raise wrong_state(self._hazard.state, "close_down")
+            closed = replace(
+                self._hazard,
+                state="CLOSED",
+                due_time=None,
+                write_off_time=self._clock.now(),
+                write_off_reason="SITE_CLOSED_DOWN",
+                site_order=action.site_order,
+            )
+            await self._move("written_off", closed, None)
+
+    def _left(self, stage: int) -> bool:
+        return self._stage != stage
+
+    def _require(self, action: str, *states: str) -> None:
+        if self._hazard.state not in states:
+            raise wrong_state(self._hazard.state, action)
+
+    def _require_other_than_rectifier(self, outer: Outer, step: str) -> None:
+        if outer.principal == self._hazard.rectifier:
+            raise same_person(outer.principal, "rectify", step)
+
+    async def _due(self, term: Term) -> datetime:
+        return await workflow.execute_local_activity_method(
+            DirectoryActivities.explain_due_time,
+            DueTime(self._clock.now(), term),
+            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+            retry_policy=SERVICE_CALL,
+        )
+
+    async def _move(self, transition: str, hazard: HazardSnapshot, outer: Outer | None, remark: str = "") -> None:
+        """Record a transition that ends the present stage, and start the next one's term."""
+        await self._record(transition, hazard, outer, remark)
+        self._stage += 1
+        self._deadline.move(hazard.due_time)
+
+    async def _record(self, transition: str, hazard: HazardSnapshot, outer: Outer | None, remark: str = "") -> None:
+        await workflow.execute_local_activity_method(
+            HazardActivities.record_transition,
+            RecordTransition(self._next_step(), self._clock.now(), transition, hazard, outer, remark),
+            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+            retry_policy=SERVICE_CALL,
+        )
+        self._hazard = hazard
+
+    def _next_step(self) -> str:
+        self._steps += 1
+        return f"{workflow.info().workflow_id}:{workflow.info().run_id}:{self._steps}"
+
+    async def _overdue(self) -> None:
+        """Open a supervision case for the stage whose term ran out; then only an action ends the wait."""
+        self._deadline.move(None)
+        stage = SUPERVISED.get(self._hazard.state)
+        if stage is None or self._supervision:
+            return
+        try:
+            self._supervision = await workflow.execute_activity_method(
+                AccountabilityActivities.open_supervision,
+                OpenSupervision(
+                    step=self._next_step(),
+                    business_time=self._clock.now(),
+                    source="OVERDUE_HAZARD",
+                    matter=stage,
+                    unit=self._hazard.unit or self._start.fallback_unit,
+                    person=self._hazard.plan.responsible if self._hazard.plan else "",
+                    hazard=self._hazard.hazard,
+                ),
+                start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+                retry_policy=SERVICE_CALL,
+            )
+        except ActivityError as error:
+            # A refused opening must not end the hazard's own case; the red light and the log remain.
+            workflow.logger.error("supervision_not_opened", extra={"cause": type(error.cause).__name__})
+
+    async def _end_supervision(self) -> None:
+        supervision, self._supervision = self._supervision, ""
+        try:
+            await workflow.execute_activity_method(
+                AccountabilityActivities.conclude_supervision,
+                ConcludeSupervision(self._next_step(), self._clock.now(), supervision, self._hazard.hazard),
+                start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+                retry_policy=SERVICE_CALL,
+            )
+        except ActivityError as error:
+            workflow.logger.warning("supervision_not_concluded", extra={"cause": type(error.cause).__name__})
+
+
+def end_of(day: date) -> datetime:
+    """Return the first instant after a Beijing calendar day."""
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=BEIJING)
+
+
+def last_day_before(due: datetime | None) -> str:
+    """Return the last day of a term, for people to read."""
+    return "" if due is None else (due.astimezone(BEIJING) - timedelta(microseconds=1)).date().isoformat()

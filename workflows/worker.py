@@ -1,0 +1,110 @@
+"""The worker process: every workflow and every activity of the house on one task queue."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import uvloop
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from services.kit import logs, temporal
+from services.kit.clients import Clients
+from services.kit.settings import Settings
+from services.kit.settings import settings as read_settings
+from workflows.accountability_case import AccountabilityCase
+from workflows.activities.accountability import AccountabilityActivities
+from workflows.activities.directory import DirectoryActivities
+from workflows.activities.hazard import HazardActivities
+from workflows.activities.inspection import InspectionActivities
+from workflows.activities.plan import PlanActivities
+from workflows.rectification import Rectification
+from workflows.supervision_case import SupervisionCase
+from workflows.task_supervision import TaskSupervision
+from workflows.tour import Tour
+
+WORKFLOWS: Sequence[type] = (Rectification, SupervisionCase, AccountabilityCase, Tour, TaskSupervision)
+CACHED_WORKFLOWS = 2_000
+"""About 56 KiB each (108 in the sandbox): some 200 MiB at most."""
+SHUTDOWN_GRACE = timedelta(seconds=30)
+CONNECT_ATTEMPTS = 30
+
+
+def activities_of(clients: Clients) -> list[Any]:
+    """Return every activity, bound to the services' stubs."""
+    directory = DirectoryActivities(clients)
+    hazard = HazardActivities(clients)
+    accountability = AccountabilityActivities(clients)
+    inspection = InspectionActivities(clients)
+    plan = PlanActivities(clients)
+    return [
+        directory.explain_due_time,
+        directory.explain_statutory_clock,
+        directory.find_addressee,
+        hazard.record_transition,
+        inspection.make_seed,
+        inspection.count_unvisited_targets,
+        inspection.record_transition,
+        plan.list_due_tasks,
+        plan.record_reminders,
+        accountability.open_supervision,
+        accountability.conclude_supervision,
+        accountability.open_accountability,
+        accountability.record_rung,
+        accountability.record_supervision,
+        accountability.record_accountability,
+    ]
+
+
+def worker(client: Client, clients: Clients, task_queue: str) -> Worker:
+    """Return the worker for a connected client."""
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=WORKFLOWS,
+        activities=activities_of(clients),
+        max_cached_workflows=CACHED_WORKFLOWS,
+        max_concurrent_workflow_tasks=50,
+        max_concurrent_activities=50,
+        max_concurrent_local_activities=50,
+        graceful_shutdown_timeout=SHUTDOWN_GRACE,
+    )
+
+
+async def connected(settings: Settings) -> Client:
+    """Connect to Temporal, waiting half a minute for a server that is still starting."""
+    for attempt in range(CONNECT_ATTEMPTS):
+        try:
+            return await temporal.connect(settings, lazy=False)
+        except RuntimeError:
+            if attempt == CONNECT_ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(1)
+    raise AssertionError("unreachable: the last attempt raises")
+
+
+async def work(settings: Settings, stop: asyncio.Event) -> None:
+    """Poll until ``stop`` is set; then let what is in flight finish."""
+    clients = Clients(settings, "worker")
+    client = await connected(settings)
+    async with worker(client, clients, settings.temporal_task_queue):
+        logs.logger().info("working", task_queue=settings.temporal_task_queue)
+        await stop.wait()
+    await clients.close()
+
+
+def run() -> None:
+    """Work until SIGTERM or SIGINT."""
+    settings = read_settings()
+    logs.configure(settings)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await work(settings, stop)
+
+    uvloop.run(main())
