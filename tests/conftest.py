@@ -1,6 +1,10 @@
 """What all tests share: the option that accepts a changed golden file."""
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("house", deadline=None)  # speed is shown by the benchmark, never by a test
+hypothesis.settings.load_profile("house")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,7 +16,7 @@ from infra.demo.lists import EXEMPTED_LEADER
 from infra.demo.tour import record_visit
 
 AT_ONCE = 24
-RECTIFIED_AFTER, REINSPECTED_AFTER, LOOKED_BACK_AFTER = 8, 12, 28
+RECTIFIED_AFTER, REINSPECTED_AFTER, LOOKED_BACK_AFTER = 8, 12, 20
 EXTENDED_EVERY = 40
 """Every so many time-limited hazards one asks for more time and gets it."""
 REOPENED = 0

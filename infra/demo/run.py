@@ -42,9 +42,9 @@ class Outcome:
 
 async def fresh_directory(data_dir: Path) -> None:
     """Remove what an earlier demo left in its data directory."""
-    if data_dir.exists():
+    if await asyncio.to_thread(data_dir.exists):
         await EmbeddedPostgres(data_dir).destroy()
-        shutil.rmtree(data_dir)
+        await asyncio.to_thread(shutil.rmtree, data_dir)
 
 
 def stack_for(data_dir: Path) -> Stack:

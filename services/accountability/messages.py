@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from dutyloop.accountability.v1 import accountability_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.accountability import rules
+from services.kit.db import Row
 from services.kit.names import name_of
 from workflows.payloads import Term
 from workflows.payloads.supervision import Policy, Rung
@@ -82,7 +81,7 @@ def rungs_of(policy: accountability_pb2.EscalationPolicy) -> tuple[Rung, ...]:
     )
 
 
-def pinned_policy(row: asyncpg.Record) -> Policy:
+def pinned_policy(row: Row) -> Policy:
     """Return a policy's row as the case pins it."""
     return Policy(name_of("escalationPolicies", row["id"]), row["version"], tuple(map(_stored_rung, row["rungs"])))
 
@@ -93,7 +92,7 @@ def _stored_rung(stored: Mapping[str, Any]) -> Rung:
 
 
 def policy_message(
-    row: asyncpg.Record, into: accountability_pb2.EscalationPolicy | None = None
+    row: Row, into: accountability_pb2.EscalationPolicy | None = None
 ) -> accountability_pb2.EscalationPolicy:
     """Fill a message from a row of ``escalation_policy``."""
     message = accountability_pb2.EscalationPolicy() if into is None else into
@@ -119,7 +118,7 @@ def policy_message(
 
 
 def supervision_message(
-    row: asyncpg.Record, now: datetime, into: accountability_pb2.SupervisionCase | None = None
+    row: Row, now: datetime, into: accountability_pb2.SupervisionCase | None = None
 ) -> accountability_pb2.SupervisionCase:
     """Fill a message from a row of ``supervision_case``; the light is derived for ``now``."""
     message = accountability_pb2.SupervisionCase() if into is None else into
@@ -161,7 +160,7 @@ def supervision_message(
 
 
 def accountability_message(
-    row: asyncpg.Record, now: datetime, into: accountability_pb2.AccountabilityCase | None = None
+    row: Row, now: datetime, into: accountability_pb2.AccountabilityCase | None = None
 ) -> accountability_pb2.AccountabilityCase:
     """Fill a message from a row of ``accountability_case``; while only the appeal window runs no light burns."""
     message = accountability_pb2.AccountabilityCase() if into is None else into
@@ -212,7 +211,7 @@ def exemption_columns(exemption: accountability_pb2.Exemption) -> dict[str, Any]
     }
 
 
-def measure_message(row: asyncpg.Record, into: accountability_pb2.Measure | None = None) -> accountability_pb2.Measure:
+def measure_message(row: Row, into: accountability_pb2.Measure | None = None) -> accountability_pb2.Measure:
     """Fill a message from a row of ``measure``."""
     message = accountability_pb2.Measure() if into is None else into
     message.name = name_of("measures", row["id"])

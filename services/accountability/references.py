@@ -33,6 +33,13 @@ class References:
         found = await self._existing(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit), field)
         return Place(unit, found.region.removeprefix("regions/"), found.path)
 
+    async def place_in_scope(self, call: Call, unit: str) -> Place:
+        """Return the unit that decides a command's scope. Raises NotFound, also for one out of the caller's reach."""
+        found = await self._clients.call(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit))
+        place = Place(unit, found.region.removeprefix("regions/"), found.path)
+        call.scope.require(unit, place.region_code, place.unit_path)
+        return place
+
     async def require_region(self, region: str, field: str) -> None:
         """Raise InvalidFields on an unknown region."""
         await self._existing(self._clients.directory.GetRegion, directory_pb2.GetRegionRequest(name=region), field)

@@ -4,15 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import asyncpg
-
 from dutyloop.accountability.v1 import accountability_pb2
 from services.accountability import messages, rules
 from services.accountability.accountability_store import AccountabilityStore
 from services.accountability.references import References
 from services.accountability.store import Opening, Place, SupervisionStore
 from services.kit.call import Call
-from services.kit.db import UNREACHABLE, Database, Outer
+from services.kit.db import UNREACHABLE, Database, Outer, Row
 from services.kit.errors import NotFound, Overloaded, StaleEtag, UnfitReference, invalid
 from services.kit.logs import logger
 from services.kit.names import id_of
@@ -44,9 +42,9 @@ class AccountabilityService:
     ) -> accountability_pb2.EscalationPolicy:
         """Create a policy or its next version."""
         policy = request.escalation_policy
-        rules.check_policy(policy)
         region_code = id_of(policy.region, "regions", "escalation_policy.region")
         call.scope.require(policy.region, region_code)
+        rules.check_policy(policy)
         await self._references.require_region(policy.region, "escalation_policy.region")
         return await self._supervision.create_policy(call, policy)
 
@@ -77,12 +75,11 @@ class AccountabilityService:
         self, request: accountability_pb2.OpenSupervisionCaseRequest, call: Call
     ) -> accountability_pb2.SupervisionCase:
         """Open a supervision case."""
-        rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
         case = request.supervision_case
+        place = await self._references.place_in_scope(call, case.unit)
+        rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
         if case.HasField("term"):
             rules.check_term(case.term, "supervision_case.term")
-        place = await self._references.place(case.unit, "supervision_case.unit")
-        call.scope.require(case.unit, place.region_code, place.unit_path)
         await self._check_references(call, case)
         person = case.person or (await self._references.holder_of(case.post, call.now) if case.post else "")
         policy = await self._policy_for(case.escalation_policy, place)
@@ -140,11 +137,10 @@ class AccountabilityService:
         self, request: accountability_pb2.OpenAccountabilityCaseRequest, call: Call
     ) -> accountability_pb2.AccountabilityCase:
         """Open an accountability case against a person."""
-        rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
         case = request.accountability_case
+        place = await self._references.place_in_scope(call, case.unit)
+        rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
         rules.check_opening(case, "" if call.internal else call.principal)
-        place = await self._references.place(case.unit, "accountability_case.unit")
-        call.scope.require(case.unit, place.region_code, place.unit_path)
         await self._references.require_person(case.subject, "accountability_case.subject")
         if case.post:
             await self._references.require_post_of(case.unit, case.post, "accountability_case.post")
@@ -275,7 +271,7 @@ class AccountabilityService:
         """Tell whether the action has no stored answer yet; checks that look at later state would refuse it."""
         return await self.database.stored_answer(call) is None
 
-    async def _policy_for(self, name: str, place: Place) -> asyncpg.Record:
+    async def _policy_for(self, name: str, place: Place) -> Row:
         if not name:
             return await self._supervision.nearest_policy(place.region_code)
         field = "supervision_case.escalation_policy"
@@ -319,11 +315,11 @@ class AccountabilityService:
         if case.task:
             await self._references.require_task(call, case.task, "accountability_case.task")
 
-    async def _check_decider(self, call: Call, row: asyncpg.Record) -> None:
+    async def _check_decider(self, call: Call, row: Row) -> None:
         decider = rules.Decider(call.principal, await self._references.unit_paths(call.units))
         rules.check_decider(row["state"], decider, row["subject"], row["unit_path"], row["handlers"])
 
-    async def _check_exemption(self, exemption: accountability_pb2.Exemption, row: asyncpg.Record) -> None:
+    async def _check_exemption(self, exemption: accountability_pb2.Exemption, row: Row) -> None:
         shown = [rules.ShownDuty(duty.duty_item, duty.ledger_entries) for duty in exemption.duties]
         items = await self._references.duty_items_of(row["subject"], row["unit"], row["post"], row["open_time"])
         entries = await self._references.evidence([name for duty in shown for name in duty.ledger_entries])
@@ -342,7 +338,7 @@ class AccountabilityService:
         return await self._cases.act(call, workflow_id, update, action, accountability_pb2.AccountabilityCase)
 
 
-def require_etag(name: str, etag: str, row: asyncpg.Record) -> None:
+def require_etag(name: str, etag: str, row: Row) -> None:
     """Raise StaleEtag when the caller saw another revision."""
     if etag and etag != str(row["revision"]):
         raise StaleEtag(resource=name)

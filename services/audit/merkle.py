@@ -81,18 +81,26 @@ class Frontier:
         self.size = position + 1
         return completed
 
-    def extend(self, leaves: Iterable[bytes]) -> None:
+    def extend(self, leaves: Sequence[bytes]) -> None:
         """Append many leaf hashes; the quick way when nobody asks for the completed nodes."""
-        hashes, position, sha256 = self._hashes, self.size, hashlib.sha256
-        for leaf in leaves:
-            rest = position
-            current = leaf
-            while rest & 1:
-                current = sha256(b"\x01" + hashes.pop() + current).digest()
-                rest >>= 1
-            hashes.append(current)
-            position += 1
-        self.size = position
+        start, end = 0, len(leaves)
+        while start < end:
+            # The largest subtree that fits and is aligned here; its levels are hashed whole.
+            level = min((end - start).bit_length() - 1, (self.size & -self.size).bit_length() - 1 if self.size else 63)
+            nodes = leaves[start : start + (1 << level)]
+            start += 1 << level
+            sha256 = hashlib.sha256
+            for _ in range(level):
+                nodes = [sha256(b"\x01%b%b" % pair).digest() for pair in zip(nodes[::2], nodes[1::2], strict=True)]
+            self._append_subtree(nodes[0], level)
+
+    def _append_subtree(self, root: bytes, level: int) -> None:
+        rest = self.size >> level
+        while rest & 1:
+            root = node_hash(self._hashes.pop(), root)
+            rest >>= 1
+        self._hashes.append(root)
+        self.size += 1 << level
 
     def hashes(self) -> list[bytes]:
         """Return the hashes of ``frontier_of(size)``."""

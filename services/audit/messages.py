@@ -1,13 +1,13 @@
 """Rows and envelopes → proto messages."""
 
-import asyncpg
 import orjson
 
 from dutyloop.audit.v1 import audit_pb2
+from services.kit.db import Row
 from services.kit.names import name_of
 
 
-def entry_message(row: asyncpg.Record, message: audit_pb2.LedgerEntry) -> audit_pb2.LedgerEntry:
+def entry_message(row: Row, message: audit_pb2.LedgerEntry) -> audit_pb2.LedgerEntry:
     """Fill in an entry: what it says comes from the envelope, which the proofs cover."""
     said = orjson.loads(row["envelope"])
     message.name = name_of("ledgerEntries", row["id"])
@@ -32,7 +32,7 @@ def entry_message(row: asyncpg.Record, message: audit_pb2.LedgerEntry) -> audit_
     return message
 
 
-def checkpoint_message(row: asyncpg.Record) -> audit_pb2.Checkpoint:
+def checkpoint_message(row: Row) -> audit_pb2.Checkpoint:
     """Return a checkpoint."""
     message = audit_pb2.Checkpoint(note=row["note"], tree_size=row["tree_size"], root_hash=row["root_hash"])
     message.sign_time.FromDatetime(row["sign_time"])

@@ -17,7 +17,8 @@ COPY_SEQUENCED = """
 SELECT position, leaf_hash, business_time, recorded_time, coalesce(octet_length(salt), -1),
     envelope, salt || payload,
     actor || E'\\x1f' || id || E'\\x1f' || region_code || E'\\x1f' || request_id || E'\\x1f' || type || E'\\x1f'
-        || unit_path || E'\\x1f' || workflow_id,
+        || unit_path || E'\\x1f' || workflow_id || E'\\x1f' || on_behalf_of || E'\\x1f' || method
+        || E'\\x1f' || policy_version,
     array_to_json(objects)::text
 FROM ledger.entry
 WHERE position >= $1 AND position < $2
@@ -27,7 +28,8 @@ COPY_UNSEQUENCED = """
 SELECT -1::bigint, leaf_hash, business_time, recorded_time, coalesce(octet_length(salt), -1),
     envelope, salt || payload,
     actor || E'\\x1f' || id || E'\\x1f' || region_code || E'\\x1f' || request_id || E'\\x1f' || type || E'\\x1f'
-        || unit_path || E'\\x1f' || workflow_id,
+        || unit_path || E'\\x1f' || workflow_id || E'\\x1f' || on_behalf_of || E'\\x1f' || method
+        || E'\\x1f' || policy_version,
     array_to_json(objects)::text
 FROM ledger.entry
 WHERE position IS NULL OR position < 0
@@ -43,7 +45,18 @@ LENGTH = struct.Struct(">i")
 SEPARATOR = b"\x1f"
 SALT_BYTES = 16
 POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-TEXT_COLUMNS = ("actor", "id", "region_code", "request_id", "type", "unit_path", "workflow_id")
+TEXT_COLUMNS = (
+    "actor",
+    "id",
+    "region_code",
+    "request_id",
+    "type",
+    "unit_path",
+    "workflow_id",
+    "on_behalf_of",
+    "method",
+    "policy_version",
+)
 MAX_PROBLEMS = 1_000
 """Kept of one verification; a ledger in ruins need not fill the memory to be known as such."""
 
@@ -206,29 +219,20 @@ def is_regular(
     False means only that it must be looked at closely: text that JSON escapes, a shredded payload, a fault.
     """
     parts = texts.split(SEPARATOR)
-    if sealed is None or len(parts) != 7 or b'"' in texts or b"\\" in texts:
+    if sealed is None or len(parts) != len(TEXT_COLUMNS) or b'"' in texts or b"\\" in texts:
         return False
-    actor, identifier, region, request, kind, unit, case = parts
+    actor, identifier, region, request, kind, unit, case, behalf, method, policy = parts
     try:
-        head = b'{"actor":"%b","business_time":"%b","id":"%b","method":"' % (actor, iso_time(business), identifier)
-        tail = (
-            b'","recorded_time":"%b","region_code":"%b","request_id":"%b","type":"%b","unit_path":"%b","v":1,'
-            b'"workflow_id":"%b"}' % (iso_time(recorded), region, request, kind, unit, case)
-        )
+        times = iso_time(business), iso_time(recorded)
     except (OverflowError, ValueError):
         return False
-    middle = b'","objects":%b,"on_behalf_of":"' % objects
-    promise = b'","payload_commitment":"%b","policy_version":"' % sha256(sealed).hexdigest().encode()
-    # Between the known parts stand method, on_behalf_of and policy_version, which have no column.
-    find = envelope.find
-    method_end = find(b'"', len(head))
-    behalf_end = find(b'"', method_end + len(middle))
-    policy_end = find(b'"', behalf_end + len(promise))
-    return (
-        envelope.startswith(head)
-        and envelope.startswith(middle, method_end)
-        and envelope.startswith(promise, behalf_end)
-        and envelope[policy_end:] == tail
+    return envelope == (
+        b'{"actor":"%b","business_time":"%b","id":"%b","method":"%b","objects":%b,"on_behalf_of":"%b",'
+        b'"payload_commitment":"%b","policy_version":"%b","recorded_time":"%b","region_code":"%b","request_id":"%b",'
+        b'"type":"%b","unit_path":"%b","v":1,"workflow_id":"%b"}'
+    ) % (
+        *(actor, times[0], identifier, method, objects, behalf, sha256(sealed).hexdigest().encode(), policy),
+        *(times[1], region, request, kind, unit, case),
     )
 
 

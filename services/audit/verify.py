@@ -187,9 +187,13 @@ class _Run:
         total, signed = await self._connection.fetchrow(SELECT_SIZE) or (0, None)
         workers = min(processes, MAX_PROCESSES) if total >= PARALLEL_FROM else 1
         helpers = [await Helper.start(self._login) for _ in range(workers)] if workers > 1 else []
+        pending: dict[int, asyncio.Task[CheckedRange]] = {}
         try:
-            await self._ranges(total, helpers)
+            await self._ranges(total, helpers, pending)
         finally:
+            for task in pending.values():
+                task.cancel()
+            await asyncio.gather(*pending.values(), return_exceptions=True)
             await asyncio.gather(*(helper.stop() for helper in helpers))
         self._found.entries = self._tree.size
         self._found.root_hash = self._tree.root()
@@ -198,9 +202,10 @@ class _Run:
         await self._compare_frontier()
         await self._require_all_signed(total, signed or 0)
 
-    async def _ranges(self, total: int, helpers: Sequence[Helper]) -> None:
+    async def _ranges(
+        self, total: int, helpers: Sequence[Helper], pending: dict[int, asyncio.Task[CheckedRange]]
+    ) -> None:
         """Walk the ranges in order; with helpers, two for each are under way ahead."""
-        pending: dict[int, asyncio.Task[CheckedRange]] = {}
         start = 0
         while start < total:
             end = min(start + RANGE, total)
@@ -221,8 +226,6 @@ class _Run:
             start = end
             if self._progress:
                 self._progress(min(end, total), total)
-        for task in pending.values():
-            task.cancel()
 
     async def _take(self, start: int, end: int, checked: CheckedRange) -> None:
         """Put a checked range into the tree, stopping at each checkpoint to compare the root."""

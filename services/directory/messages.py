@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-import asyncpg
 from google.type import date_pb2
 
 from dutyloop.directory.v1 import directory_pb2
@@ -14,6 +13,7 @@ from services.directory.calendar import Deadline, Unit, describe
 from services.directory.rules import PARENT_LENGTH, DeadlineQuestion
 from services.directory.statutory import StatutoryClock
 from services.kit.catalogue import Locale
+from services.kit.db import Row
 from services.kit.errors import invalid
 from services.kit.names import name_of
 
@@ -56,7 +56,7 @@ def set_date(target: date_pb2.Date, day: date) -> None:
     target.year, target.month, target.day = day.year, day.month, day.day
 
 
-def region_message(row: asyncpg.Record) -> directory_pb2.Region:
+def region_message(row: Row) -> directory_pb2.Region:
     """Return the region of a row; its level follows from the length of its code."""
     return directory_pb2.Region(
         name=name_of("regions", row["code"]),
@@ -66,7 +66,7 @@ def region_message(row: asyncpg.Record) -> directory_pb2.Region:
     )
 
 
-def unit_message(row: asyncpg.Record) -> directory_pb2.Unit:
+def unit_message(row: Row) -> directory_pb2.Unit:
     """Return the unit of a row."""
     return directory_pb2.Unit(
         name=name_of("units", row["id"]),
@@ -80,14 +80,14 @@ def unit_message(row: asyncpg.Record) -> directory_pb2.Unit:
     )
 
 
-def person_message(row: asyncpg.Record) -> directory_pb2.Person:
+def person_message(row: Row) -> directory_pb2.Person:
     """Return the person of a row."""
     return directory_pb2.Person(
         name=name_of("people", row["id"]), display_name=row["display_name"], unit=name_of("units", row["unit_id"])
     )
 
 
-def post_message(row: asyncpg.Record) -> directory_pb2.Post:
+def post_message(row: Row) -> directory_pb2.Post:
     """Return the post of a row."""
     return directory_pb2.Post(
         name=name_of("posts", row["id"]),
@@ -98,7 +98,7 @@ def post_message(row: asyncpg.Record) -> directory_pb2.Post:
     )
 
 
-def appointment_message(row: asyncpg.Record) -> directory_pb2.Appointment:
+def appointment_message(row: Row) -> directory_pb2.Appointment:
     """Return the appointment of a row."""
     message = directory_pb2.Appointment(
         name=name_of("appointments", row["id"]),
@@ -111,7 +111,7 @@ def appointment_message(row: asyncpg.Record) -> directory_pb2.Appointment:
     return message
 
 
-def site_message(row: asyncpg.Record) -> directory_pb2.Site:
+def site_message(row: Row) -> directory_pb2.Site:
     """Return the site of a row."""
     return directory_pb2.Site(
         name=name_of("sites", row["id"]),
@@ -126,7 +126,7 @@ def site_message(row: asyncpg.Record) -> directory_pb2.Site:
     )
 
 
-def notice_message(row: asyncpg.Record) -> directory_pb2.HolidayNotice:
+def notice_message(row: Row) -> directory_pb2.HolidayNotice:
     """Return the holiday notice of a row."""
     message = directory_pb2.HolidayNotice(name=name_of("holidayNotices", str(row["year"])))
     for target, days in ((message.off_dates, row["off_dates"]), (message.work_dates, row["work_dates"])):
@@ -135,7 +135,7 @@ def notice_message(row: asyncpg.Record) -> directory_pb2.HolidayNotice:
     return message
 
 
-def access_message(rows: Iterable[asyncpg.Record]) -> directory_pb2.ResolveAccessResponse:
+def access_message(rows: Iterable[Row]) -> directory_pb2.ResolveAccessResponse:
     """Return the grants of the posts held: a post reaches its unit's subtree or its region's, never both."""
     message = directory_pb2.ResolveAccessResponse()
     for row in rows:

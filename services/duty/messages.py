@@ -3,14 +3,13 @@
 from datetime import date
 from typing import Any
 
-import asyncpg
-
 from dutyloop.duty.v1 import duty_pb2
 from services.duty.rules import Version
+from services.kit.db import Row
 from services.kit.names import name_of
 
 
-def list_message(row: asyncpg.Record, into: duty_pb2.ResponsibilityList | None = None) -> duty_pb2.ResponsibilityList:
+def list_message(row: Row, into: duty_pb2.ResponsibilityList | None = None) -> duty_pb2.ResponsibilityList:
     """Fill a message from a row of ``responsibility_list`` with its counts."""
     message = duty_pb2.ResponsibilityList() if into is None else into
     message.name = name_of("responsibilityLists", row["id"])
@@ -36,7 +35,7 @@ def list_message(row: asyncpg.Record, into: duty_pb2.ResponsibilityList | None =
     return message
 
 
-def version_of(row: asyncpg.Record) -> Version:
+def version_of(row: Row) -> Version:
     """Return what the rules must know of a list."""
     return Version(
         name=name_of("responsibilityLists", row["id"]),
@@ -52,7 +51,7 @@ def version_of(row: asyncpg.Record) -> Version:
     )
 
 
-def item_message(row: asyncpg.Record, into: duty_pb2.DutyItem) -> None:
+def item_message(row: Row, into: duty_pb2.DutyItem) -> None:
     """Fill a message from a row of ``duty_item``."""
     into.name = name_of("dutyItems", row["id"])
     into.responsibility_list = name_of("responsibilityLists", row["list_id"])
@@ -72,9 +71,7 @@ def item_message(row: asyncpg.Record, into: duty_pb2.DutyItem) -> None:
     into.term_days = row["term_days"]
 
 
-def acknowledgement_message(
-    row: asyncpg.Record, into: duty_pb2.Acknowledgement | None = None
-) -> duty_pb2.Acknowledgement:
+def acknowledgement_message(row: Row, into: duty_pb2.Acknowledgement | None = None) -> duty_pb2.Acknowledgement:
     """Fill a message from a row of ``acknowledgement``."""
     message = duty_pb2.Acknowledgement() if into is None else into
     message.name = name_of("acknowledgements", row["id"])

@@ -157,7 +157,7 @@ class DutyService:
                 self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit)
             )
         except NotFound:
-            raise invalid("responsibility_list.unit", "unknown_reference") from None
+            raise NotFound(unit) from None  # the same answer as for a unit out of reach
         return found
 
     async def _require_post(self, unit: str, post: str) -> None:

@@ -109,15 +109,18 @@ class Cases:
         return description.status is not WorkflowExecutionStatus.RUNNING
 
     async def tell(self, messages: Sequence[CaseMessage]) -> None:
-        """Deliver what a committed transaction has for its cases; what fails now is left to the relay."""
-        try:
-            async with asyncio.timeout(DELIVERY_SECONDS):
-                await asyncio.gather(*map(self._deliver, messages))
-        except (RPCError, TimeoutError) as error:
-            logger().warning("case_messages_left_to_relay", count=len(messages), error=type(error).__name__)
+        """Deliver what a committed transaction has for its cases; what fails now is left to the relay.
+
+        Never raises: the transaction has committed, and its answer must reach the caller.
+        """
+        outcomes = await asyncio.gather(*map(self._deliver, messages), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        if failures:
+            error = type(failures[0]).__name__
+            logger().warning("case_messages_left_to_relay", count=len(failures), error=error)
 
     async def _deliver(self, message: CaseMessage) -> None:
-        async with self._in_flight:
+        async with self._in_flight, asyncio.timeout(DELIVERY_SECONDS):
             if message.kind == "start":
                 await self._start(message)
             else:

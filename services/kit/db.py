@@ -172,8 +172,8 @@ FINISH_WITH_ENTRY = """
 WITH entry AS (
     INSERT INTO ledger.entry
         (id, type, actor, business_time, recorded_time, objects, region_code, unit_path,
-         request_id, workflow_id, envelope, salt, payload, leaf_hash)
-    VALUES ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         request_id, workflow_id, on_behalf_of, method, policy_version, envelope, salt, payload, leaf_hash)
+    VALUES ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 )
 INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
 VALUES ($1, $2, $3, $4, $5, $6)

@@ -25,8 +25,8 @@ LEAF_PREFIX = b"\x00"
 INSERT_ENTRY = """
 INSERT INTO ledger.entry
     (id, type, actor, business_time, recorded_time, objects, region_code, unit_path,
-     request_id, workflow_id, envelope, salt, payload, leaf_hash)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+     request_id, workflow_id, on_behalf_of, method, policy_version, envelope, salt, payload, leaf_hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 """
 
 
@@ -103,6 +103,9 @@ def entry_of(call: Call, event: Event, *, actor: str, on_behalf_of: str, method:
         event.unit_path,
         request_id,
         event.workflow_id,
+        on_behalf_of,
+        method,
+        event.policy_version,
         envelope,
         salt,
         payload,

@@ -55,7 +55,9 @@ async def resolve_access(clients: Clients, person: str) -> tuple[Grant, ...]:
     """Ask directory what a person's posts grant now."""
     answer = await clients.call(clients.directory.ResolveAccess, directory_pb2.ResolveAccessRequest(person=person))
     return tuple(
-        Grant(grant.post, grant.unit, frozenset(grant.roles), grant.region_code, grant.unit_path, grant.home_region_code)
+        Grant(
+            grant.post, grant.unit, frozenset(grant.roles), grant.region_code, grant.unit_path, grant.home_region_code
+        )
         for grant in answer.grants
     )
 

@@ -332,7 +332,7 @@ class _AuthenticatedReflection(ReflectionServicer):
     """Server reflection for callers with a valid token only."""
 
     def __init__(self, names: Sequence[str], guard: Guard) -> None:
-        super().__init__(names)
+        super().__init__(names)  # type: ignore[no-untyped-call]  # grpcio-reflection carries no types
         self._guard = guard
 
     async def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802

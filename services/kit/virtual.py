@@ -38,10 +38,8 @@ async def catch_up(client: Client, workflow_id: str, business_now: datetime) -> 
         return False
     opened = datetime.fromisoformat(await description.memo_value(OPENED_MEMO))
     info = description.raw_description.workflow_extended_info.time_skipping_info
-    if info.HasField("current_time"):
-        case_clock = info.current_time.ToDatetime(tzinfo=UTC)
-    else:
-        case_clock = datetime.now(UTC)
+    skipped = info.HasField("current_time")
+    case_clock = info.current_time.ToDatetime(tzinfo=UTC) if skipped else datetime.now(UTC)
     behind = business_now - (opened + (case_clock - description.start_time))
     if behind < CLOSE_ENOUGH:
         return False

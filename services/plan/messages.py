@@ -3,10 +3,9 @@
 from datetime import date
 from typing import Any
 
-import asyncpg
-
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.plan.v1 import plan_pb2
+from services.kit.db import Row
 from services.kit.names import name_of
 from services.plan import rules
 
@@ -26,7 +25,7 @@ TASK_WIDTH = 25
 REGION_CODE, UNIT_PATH = 23, 24
 
 
-def fill_task(row: asyncpg.Record, now: float, message: plan_pb2.Task) -> None:
+def fill_task(row: Row, now: float, message: plan_pb2.Task) -> None:
     """Fill a message from a row of ``TASK_COLUMNS``; light and overdue are derived for ``now`` (epoch seconds)."""
     (
         message.name,
@@ -88,14 +87,14 @@ def fill_task(row: asyncpg.Record, now: float, message: plan_pb2.Task) -> None:
     message.overdue = rules.is_overdue(state, due, submitted, now)
 
 
-def task_message(row: asyncpg.Record, now: float) -> plan_pb2.Task:
+def task_message(row: Row, now: float) -> plan_pb2.Task:
     """Return the message for a row of ``TASK_COLUMNS``."""
     message = plan_pb2.Task()
     fill_task(row, now, message)
     return message
 
 
-def list_message(row: asyncpg.Record, into: plan_pb2.AnnualTaskList | None = None) -> plan_pb2.AnnualTaskList:
+def list_message(row: Row, into: plan_pb2.AnnualTaskList | None = None) -> plan_pb2.AnnualTaskList:
     """Fill a message from a row of ``annual_task_list`` with its counts."""
     message = plan_pb2.AnnualTaskList() if into is None else into
     message.name = name_of("annualTaskLists", row["id"])

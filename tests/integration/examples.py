@@ -3,6 +3,7 @@
 Whatever method or field is added to a proto is covered the day it appears.
 """
 
+import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ from services.kit.policy import (
 INTEGERS = (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64)
 BAD_CHARACTERS = ("\0", "\u202e", "\u200b", "\ufeff")
 INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 31, FieldDescriptor.TYPE_INT64: 63}
-CHOSEN = {
+CHOSEN: Mapping[str, Any] = {
     "dutyloop.hazard.v1.Hazard.disposition": 2,  # time-limited: on the spot would need a remedy
     "dutyloop.directory.v1.HolidayNotice.name": "holidayNotices/2027",
+    "dutyloop.inspection.v1.Tour.end_date": {"year": 2026, "month": 12, "day": 31},
     "dutyloop.audit.v1.GetCaseTimelineRequest.workflow_id": "rectification/absent",
 }
 """Values for fields where the plain example would meet a rule of the domain before the rule under test."""
+UNIQUE = ("request_id", "instrument_number", "code")
 Names = Mapping[str, str]
 """Resource type (for example "dutyloop/Unit") to the name that a request shall carry."""
 
@@ -62,14 +65,22 @@ def collections() -> dict[str, str]:
 COLLECTIONS = collections()
 
 
+def resource_type(message: Descriptor) -> str:
+    """Return the type of the resource that a message describes, or the empty string."""
+    return str(_resource(message).type)
+
+
 def well_formed(rule: MethodRule, names: Names | None = None) -> Any:
     """Return a request that breaks no field rule; names not given are of resources that do not exist."""
     return _filled(rule.request, names or {})
 
 
 def stream_of(rule: MethodRule, names: Names | None = None) -> Any:
-    """Return the one message of a dry-run import without rows."""
+    """Return the one message of a dry-run import without rows; what it is to be imported into is always named."""
     request = well_formed(rule, names)
+    for field in _sent(rule.request):
+        if field.type == FieldDescriptor.TYPE_STRING and _named(field):
+            _set(request, field, _value(field, names or {}))
     request.header.CopyFrom(_filled(request.header.DESCRIPTOR, {}))
     request.header.dry_run = True
     return request
@@ -78,7 +89,7 @@ def stream_of(rule: MethodRule, names: Names | None = None) -> Any:
 def _filled(descriptor: Descriptor, names: Names, *, partial: bool = False) -> Any:
     message = GetMessageClass(descriptor)()
     for field in _sent(descriptor):
-        if _is_required(field, partial=partial):
+        if _is_required(field, partial=partial) or field.full_name in CHOSEN:
             _set(message, field, _value(field, names))
     return message
 
@@ -109,13 +120,13 @@ def _named(field: FieldDescriptor) -> str:
 
 def _value(field: FieldDescriptor, names: Names) -> Any:
     """Return a right value for a field (for a repeated one: an element)."""
-    if field.full_name in CHOSEN:
-        return CHOSEN[field.full_name]
+    if (chosen := CHOSEN.get(field.full_name)) is not None:
+        return GetMessageClass(field.message_type)(**chosen) if isinstance(chosen, dict) else chosen
     if field.type == FieldDescriptor.TYPE_STRING:
         if resource := _named(field):
             resource = "dutyloop/Site" if resource == ANY_RESOURCE else resource
             return names.get(resource) or f"{COLLECTIONS[resource]}/absent"
-        return uuid.uuid4().hex if field.name == "request_id" else "x"
+        return uuid.uuid4().hex if field.name in UNIQUE else "x"
     if field.type == FieldDescriptor.TYPE_ENUM:
         return next(number for number in cast("EnumDescriptor", field.enum_type).values_by_number if number)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
@@ -148,9 +159,9 @@ def mistakes(rule: MethodRule) -> Iterator[Mistake]:
     return _mistakes(rule.request, "", alter, partial=False)
 
 
-def row_mistakes(rule: MethodRule) -> Iterator[Mistake]:
+def row_mistakes(rule: MethodRule, names: Names) -> Iterator[Mistake]:
     """Yield dry runs of an import with one row, each with a mistake in a field of the row."""
-    base = stream_of(rule)
+    base = stream_of(rule, names)
     rows = rule.request.fields_by_name["rows"]
 
     def alter(change: Callable[[Any], None]) -> Message:
@@ -168,18 +179,13 @@ def _mistakes(descriptor: Descriptor, path: str, alter: Alter, *, partial: bool)
     for field in _sent(descriptor):
         at = path + field.name
         if _is_required(field, partial=partial):
-            yield Mistake(at, "required", alter(lambda message, name=field.name: message.ClearField(name)))
+            yield Mistake(at, "required", alter(functools.partial(_clear, field)))
         if field.is_repeated:
-            limit = _policy(field).max_length or DEFAULT_MAX_ELEMENTS
-            value = _value(field, {})
-            yield Mistake(
-                at,
-                "too_many",
-                alter(lambda message, f=field, v=value, n=limit: getattr(message, f.name).extend([v] * (n + 1))),
-            )
+            count = (_policy(field).max_length or DEFAULT_MAX_ELEMENTS) + 1
+            yield Mistake(at, "too_many", alter(functools.partial(_repeat, field, count)))
         element = f"{at}[0]" if field.is_repeated else at
         for problem, wrong in _wrong_values(field):
-            yield Mistake(element, problem, alter(lambda message, f=field, v=wrong: _replace(message, f, v)))
+            yield Mistake(element, problem, alter(functools.partial(_replace, field, wrong)))
         if field.type == FieldDescriptor.TYPE_MESSAGE and not _is_google(field):
             yield from _nested_mistakes(field, f"{element}.", alter)
 
@@ -190,14 +196,22 @@ def _nested_mistakes(field: FieldDescriptor, path: str, alter: Alter) -> Iterato
     def alter_nested(change: Callable[[Any], None]) -> Message:
         value = _value(field, {})
         change(value)
-        return alter(lambda message: _replace(message, field, value))
+        return alter(functools.partial(_replace, field, value))
 
     partial = _is_partial(cast("Descriptor", field.containing_type)) and bool(_resource(kind).type)
     yield from _mistakes(kind, path, alter_nested, partial=partial and not field.is_repeated)
 
 
-def _replace(message: Message, field: FieldDescriptor, value: Any) -> None:
-    message.ClearField(field.name)  # type: ignore[arg-type]
+def _clear(field: FieldDescriptor, message: Any) -> None:
+    message.ClearField(field.name)
+
+
+def _repeat(field: FieldDescriptor, count: int, message: Any) -> None:
+    getattr(message, field.name).extend([_value(field, {})] * count)
+
+
+def _replace(field: FieldDescriptor, value: Any, message: Any) -> None:
+    message.ClearField(field.name)
     _set(message, field, value)
 
 

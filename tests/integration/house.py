@@ -17,6 +17,7 @@ import asyncpg
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from temporalio.client import Client
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 SERVICES_DIR = Path(__file__).resolve().parents[2] / "services"
 TOKEN_SECONDS = 3_600
 CALL_SECONDS = 20.0
+STREAM_SECONDS = 0.5
+"""How long an endless stream must be silent to be left."""
 START_SECONDS = 60.0
 Request = TypeVar("Request", bound=Message)
 Answer = TypeVar("Answer", bound=Message)
@@ -86,8 +89,8 @@ class Refusal:
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError) -> "Refusal":
         """Read status, details and every text of a failed call."""
-        trailers = dict(error.trailing_metadata() or ())
-        details: Any = trailers.get("grpc-status-details-bin", b"")
+        metadata: Any = error.trailing_metadata() or ()
+        details = dict(metadata).get("grpc-status-details-bin", b"")
         info, words = error_details_pb2.ErrorInfo(), error_details_pb2.LocalizedMessage()
         bad, retry = error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
         for detail in status_pb2.Status.FromString(details).details:
@@ -142,7 +145,8 @@ class Caller:
         """Call a method and return its answer with the ledger receipts."""
         call = method(request, timeout=CALL_SECONDS, metadata=self.metadata())
         answer = await call
-        return answer, [value for key, value in await call.trailing_metadata() or () if key == RECEIPT_KEY]
+        metadata: Any = await call.trailing_metadata() or ()
+        return answer, [value for key, value in metadata if key == RECEIPT_KEY]
 
     async def refused(
         self,
@@ -206,9 +210,53 @@ class RunningHouse:
         signer = TokenSigner(key_file, SERVICE_ISSUER, self.settings.audience)
         return Caller(name, signer.sign(name, TOKEN_SECONDS))
 
-    def raw(self, path: str) -> "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]":
-        """Return a method by its path that takes and gives bytes; none is registered if the path is odd."""
-        return self.channel.unary_unary(path)
+    def raw(self, path: str) -> Any:
+        """Return a unary method by its path that takes and gives bytes; the path may be odd."""
+        channel: Any = self.channel
+        return channel.unary_unary(path)
+
+    def method(self, path: str) -> Any:
+        """Return a unary method by its path, with its own request and answer."""
+        service, _, name = path.strip("/").rpartition("/")
+        found = next(each for each in service_descriptors() if each.full_name == service).methods_by_name[name]
+        return self.channel.unary_unary(
+            path,
+            request_serializer=GetMessageClass(found.input_type).SerializeToString,
+            response_deserializer=GetMessageClass(found.output_type).FromString,
+        )
+
+    async def send(
+        self,
+        caller: Caller,
+        rule: MethodRule,
+        raws: Sequence[bytes],
+        *,
+        locale: str = "en",
+        patience: float = STREAM_SECONDS,
+    ) -> Refusal | bytes:
+        """Send raw messages to a method of any kind; return its refusal, or its answer.
+
+        A stream of answers is listened to until it ends, or is silent for ``patience`` seconds.
+        """
+        channel: Any = self.channel
+        metadata = caller.metadata(locale)
+
+        async def stream() -> AsyncIterator[bytes]:
+            for raw in raws:
+                yield raw
+
+        answer: bytes
+        try:
+            if rule.client_streaming:
+                answer = await channel.stream_unary(rule.path)(stream(), timeout=CALL_SECONDS, metadata=metadata)
+            elif rule.server_streaming:
+                parts = channel.unary_stream(rule.path)(raws[0], timeout=CALL_SECONDS, metadata=metadata)
+                answer = await _until_silent(parts, patience)
+            else:
+                answer = await channel.unary_unary(rule.path)(raws[0], timeout=CALL_SECONDS, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            return Refusal.of(error)
+        return answer
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Read the database as its owner, to see what a call has left there."""
@@ -245,6 +293,20 @@ class RunningHouse:
         answer = await self.operator.calls(self.directory.AdvanceClock, request, seconds=60)
         moved: datetime = answer.time.ToDatetime(tzinfo=UTC)
         return moved
+
+
+async def _until_silent(parts: Any, patience: float) -> bytes:
+    """Read a stream of answers to its end, or leave it once nothing has come for a while."""
+    answer = b""
+    while True:
+        try:
+            part = await asyncio.wait_for(parts.read(), patience)
+        except TimeoutError:
+            parts.cancel()
+            return answer
+        if not isinstance(part, bytes):  # grpc.aio.EOF
+            return answer
+        answer += part
 
 
 @contextlib.asynccontextmanager
@@ -284,7 +346,7 @@ async def running_house(
         with contextlib.suppress(Exception):  # a test may have stopped Temporal for good
             async for case in client.list_workflows("ExecutionStatus = 'Running'"):
                 await client.get_workflow_handle(case.id).terminate("the test is over")
-        await channel.close()
+        await channel.close(None)
         stop_working.set()
         await asyncio.wait([working])
         stop_serving.set()

@@ -7,22 +7,31 @@ numbered by the directory, never named.
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.type.date_pb2 import Date
 
 from dutyloop.directory.v1 import directory_pb2
-from dutyloop.duty.v1 import duty_pb2
-from dutyloop.duty.v1.duty_pb2_grpc import DutyServiceStub
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
-from tests.integration.house import Caller, RunningHouse
+from tests.integration.examples import resource_type, well_formed
+from tests.integration.house import Caller, RunningHouse, rules_of
 
-Role = policy_pb2.Role.ValueType
+Role: TypeAlias = policy_pb2.Role.ValueType
 ROLES: tuple[Role, ...] = tuple(number for number in policy_pb2.Role.values() if number)
 PROVINCE, HOME, COUNTY, SIBLING_COUNTY, NEXT_DOOR = (
     f"regions/{code}" for code in ("13", "1303", "130302", "130303", "1304")
 )
+MADE_BY: tuple[tuple[str, Role], ...] = (
+    ("/dutyloop.hazard.v1.HazardService/ReportHazard", policy_pb2.ROLE_INSPECTOR),
+    ("/dutyloop.hazard.v1.HazardService/SuspendSite", policy_pb2.ROLE_SUPERVISOR),
+    ("/dutyloop.duty.v1.DutyService/CreateResponsibilityList", policy_pb2.ROLE_LIST_EDITOR),
+    ("/dutyloop.inspection.v1.InspectionService/CreateTour", policy_pb2.ROLE_SUPERVISOR),
+    ("/dutyloop.accountability.v1.AccountabilityService/CreateEscalationPolicy", policy_pb2.ROLE_SUPERVISOR),
+    ("/dutyloop.accountability.v1.AccountabilityService/OpenSupervisionCase", policy_pb2.ROLE_SUPERVISOR),
+)
+"""Which method, called by whom with a generated request, makes a resource whose access is then tried."""
 IN_OFFICE_SINCE = Date(year=2000, month=1, day=1)
 
 
@@ -124,28 +133,16 @@ async def _add_one_of_each(house: RunningHouse, people: Mapping[Role, Caller], n
     asked = directory_pb2.ListAppointmentsRequest(person=bystander.name)
     (appointment,) = (await house.operator.calls(house.directory.ListAppointments, asked)).appointments
     names["dutyloop/Post"] = appointment.post
-    if "hazard" in house.services:
-        hazard = hazard_pb2.ReportHazardRequest()
-        hazard.hazard.CopyFrom(new_hazard(names["dutyloop/Site"]))
-        inspector, supervisor = people[policy_pb2.ROLE_INSPECTOR], people[policy_pb2.ROLE_SUPERVISOR]
-        names["dutyloop/Hazard"] = (await inspector.calls(house.hazard.ReportHazard, hazard)).name
-        order = hazard_pb2.SuspendSiteRequest(
-            site=names["dutyloop/Site"], hazard=names["dutyloop/Hazard"], instrument_number=uuid.uuid4().hex
-        )
-        names["dutyloop/SiteOrder"] = (await supervisor.calls(house.hazard.SuspendSite, order)).name
-    if "duty" in house.services:
-        draft = duty_pb2.CreateResponsibilityListRequest()
-        draft.responsibility_list.CopyFrom(
-            duty_pb2.ResponsibilityList(
-                kind=duty_pb2.LIST_KIND_DUTY,
-                display_name="安全生产责任清单",
-                unit=names["dutyloop/Unit"],
-                effective_date=Date(year=2026, month=1, day=1),
-            )
-        )
-        editor = people[policy_pb2.ROLE_LIST_EDITOR]
-        created = await editor.calls(DutyServiceStub(house.channel).CreateResponsibilityList, draft)
-        names["dutyloop/ResponsibilityList"] = created.name
+    rules = rules_of(house.services)
+    for path, role in MADE_BY:
+        if path in rules:
+            request = well_formed(rules[path], names)
+            answer = await people[role].calls(house.method(path), request)
+            names[resource_type(answer.DESCRIPTOR)] = answer.name
+    (entry,) = await house.fetch(
+        "SELECT id FROM ledger.entry WHERE region_code = $1 LIMIT 1", names["dutyloop/Region"].removeprefix("regions/")
+    )
+    names["dutyloop/LedgerEntry"] = f"ledgerEntries/{entry['id']}"
 
 
 def new_hazard(

@@ -8,7 +8,6 @@ import asyncio
 import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -28,7 +27,6 @@ RULES = rules_of(hosted_services())
 COLUMNS = ("method", "kind", *map(role_word, ROLES), "service", "absent", "foreign")
 OPEN_TO_EVERY_POST = frozenset({"/dutyloop.directory.v1.DirectoryService/GetRegion"})
 """Reads of public facts: regions are the same for everybody."""
-STREAM_SECONDS = 0.5
 EVERY_METHOD = pytest.mark.parametrize("path", RULES, ids=lambda path: path.rpartition(".v1.")[2])
 Row = Mapping[str, str]
 
@@ -53,24 +51,9 @@ async def attempt(
     city: City, caller: Caller, rule: MethodRule, names: Mapping[str, str] | None = None
 ) -> Refusal | str:
     """Call a method with a well-formed request about ``names``; return the refusal, or the answer as text."""
-    channel, metadata = city.house.channel, caller.metadata()
     request = stream_of(rule, names) if rule.client_streaming else well_formed(rule, names)
-    raw = request.SerializeToString()
-    try:
-        if rule.client_streaming:
-
-            async def stream() -> Any:
-                yield raw
-
-            answer = await channel.stream_unary(rule.path)(stream(), timeout=20, metadata=metadata)
-        elif rule.server_streaming:
-            answers = channel.unary_stream(rule.path)(raw, timeout=STREAM_SECONDS, metadata=metadata)
-            answer = b"".join([part async for part in answers])
-        else:
-            answer = await channel.unary_unary(rule.path)(raw, timeout=20, metadata=metadata)
-    except grpc.aio.AioRpcError as error:
-        return Refusal.of(error)
-    return answer.decode(errors="replace")
+    answer = await city.house.send(caller, rule, [request.SerializeToString()])
+    return answer if isinstance(answer, Refusal) else answer.decode(errors="replace")
 
 
 def may(answer: Refusal | str) -> str:

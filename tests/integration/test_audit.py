@@ -150,7 +150,7 @@ async def test_a_receipt_leads_to_a_proof_that_verifies(office: Office) -> None:
         rows = await office.house.fetch(
             "SELECT leaf_hash FROM ledger.entry WHERE position < $1 ORDER BY position", smaller
         )
-        old.extend(row["leaf_hash"] for row in rows)
+        old.extend([row["leaf_hash"] for row in rows])
         assert merkle.verify_consistency(smaller, head.tree_size, old.root(), head.root_hash, consistency.hashes)
 
 
@@ -158,13 +158,13 @@ async def test_nothing_outside_the_scope_is_shown(office: Office) -> None:
     """The auditor of the neighbouring city would read ours."""
     entry = await office.sequenced(lambda each: each.leaf_hash == office.receipt)
     stub, stranger = office.stub, office.stranger
-    for method, request in (
-        (stub.GetLedgerEntry, audit_pb2.GetLedgerEntryRequest(name=entry.name)),
-        (stub.GetInclusionProof, audit_pb2.GetInclusionProofRequest(name=entry.name)),
-        (stub.GetCaseTimeline, audit_pb2.GetCaseTimelineRequest(case_name=office.hazard)),
-        (stub.GetCaseTimeline, audit_pb2.GetCaseTimelineRequest(workflow_id=office.workflow_id)),
+    for refusal in (
+        await stranger.refused(stub.GetLedgerEntry, audit_pb2.GetLedgerEntryRequest(name=entry.name)),
+        await stranger.refused(stub.GetInclusionProof, audit_pb2.GetInclusionProofRequest(name=entry.name)),
+        await stranger.refused(stub.GetCaseTimeline, audit_pb2.GetCaseTimelineRequest(case_name=office.hazard)),
+        await stranger.refused(stub.GetCaseTimeline, audit_pb2.GetCaseTimelineRequest(workflow_id=office.workflow_id)),
     ):
-        assert (await stranger.refused(method, request)).reason == "NOT_FOUND"  # type: ignore[arg-type]
+        assert refusal.reason == "NOT_FOUND"
     page = await stranger.calls(stub.ListLedgerEntries, audit_pb2.ListLedgerEntriesRequest(object=office.hazard))
     assert not page.ledger_entries
     followed = [

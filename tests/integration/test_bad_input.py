@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import grpc
 import orjson
@@ -34,7 +33,7 @@ NEVER_CLOSED = b"\x0a\x7f"
 """A length-delimited field 1 of 127 bytes that never come: no message can end so."""
 
 
-def by_path(*, lists: bool = False, masks: bool = False, imports: bool | None = None) -> Any:
+def by_path(*, lists: bool = False, masks: bool = False, imports: bool | None = None) -> pytest.MarkDecorator:
     """Parametrise a test with every method, or with those that page, mask, or take streams."""
     chosen = [
         rule
@@ -51,26 +50,9 @@ def entitled(city: City, rule: MethodRule) -> Caller:
     return city.house.service() if rule.kind in PERSONS_NEVER else city.all_rounder
 
 
-async def answer_to(
-    city: City, rule: MethodRule, raws: Iterable[bytes], locale: Locale = "en", seconds: float = CALL_SECONDS
-) -> Refusal | bytes:
+async def answer_to(city: City, rule: MethodRule, raws: Sequence[bytes], locale: Locale = "en") -> Refusal | bytes:
     """Send raw messages to a method of any kind and return its refusal or its (first) answer."""
-    channel, metadata = city.house.channel, entitled(city, rule).metadata(locale)
-
-    async def stream() -> AsyncIterator[bytes]:
-        for raw in raws:
-            yield raw
-
-    try:
-        if rule.client_streaming:
-            return await channel.stream_unary(rule.path)(stream(), timeout=seconds, metadata=metadata)
-        (raw,) = raws
-        if rule.server_streaming:
-            answers = channel.unary_stream(rule.path)(raw, timeout=1, metadata=metadata)
-            return b"".join([answer async for answer in answers])
-        return await channel.unary_unary(rule.path)(raw, timeout=seconds, metadata=metadata)
-    except grpc.aio.AioRpcError as error:
-        return Refusal.of(error)
+    return await city.house.send(entitled(city, rule), rule, raws, locale=locale)
 
 
 async def refusal_of(city: City, rule: MethodRule, *requests: Message, locale: Locale = "en") -> Refusal:
@@ -131,7 +113,7 @@ async def test_an_import_is_refused_by_its_header(city: City, rule: MethodRule) 
 async def test_every_field_of_a_row_is_reported_by_name(city: City, rule: MethodRule) -> None:
     """A clerk with ten thousand rows would not learn which cell to correct, or would lose all of them for one."""
     checked = 0
-    for index, mistake in enumerate(row_mistakes(rule)):
+    for index, mistake in enumerate(row_mistakes(rule, city.home.names)):
         locale = LOCALES[index % 2]
         answer = await answer_to(city, rule, [mistake.request.SerializeToString()], locale)
         assert isinstance(answer, bytes), (mistake, answer)
@@ -160,7 +142,7 @@ async def test_bytes_that_are_no_message_are_refused(city: City, rule: MethodRul
 @by_path()
 async def test_a_message_over_four_megabytes_is_refused(city: City, rule: MethodRule) -> None:
     """One caller could fill the memory of the process."""
-    answer = await answer_to(city, rule, [bytes(MAX_MESSAGE_BYTES + 1)])
+    answer = await city.house.send(entitled(city, rule), rule, [bytes(MAX_MESSAGE_BYTES + 1)], patience=CALL_SECONDS)
     assert isinstance(answer, Refusal)
     assert grpc.StatusCode.RESOURCE_EXHAUSTED is answer.code, answer
     assert not any(INTERNALS.search(text) for text in answer.texts)

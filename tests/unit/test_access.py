@@ -23,14 +23,20 @@ class Directory:
     """Counts look-ups; ``gate`` holds them back."""
 
     def __init__(self) -> None:
-        self.grants = (grant(region="13"),)
+        self.grants: tuple[Grant, ...] = (grant(region="13"),)
         self.asked: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.fails = False
+        self._asked = asyncio.Semaphore(0)
+
+    async def has_been_asked(self, times: int) -> None:
+        for _ in range(times):
+            await self._asked.acquire()
 
     async def resolve(self, person: str) -> tuple[Grant, ...]:
         self.asked.append(person)
+        self._asked.release()
         found = self.grants
         await self.gate.wait()
         if self.fails:
@@ -114,8 +120,7 @@ async def test_a_slow_look_up_does_not_lengthen_a_role(clock: Clock) -> None:
     directory.gate.clear()
     cache = AccessCache(directory.resolve)
     waiting = asyncio.create_task(cache.grants("people/1"))
-    while not directory.asked:
-        await asyncio.sleep(0)
+    await directory.has_been_asked(1)
     clock.seconds += CACHE_SECONDS + 0.01
     directory.gate.set()
     await waiting
@@ -129,8 +134,7 @@ async def test_concurrent_misses_share_one_look_up() -> None:
     directory.gate.clear()
     cache = AccessCache(directory.resolve)
     calls = [asyncio.create_task(cache.grants(person)) for person in ["people/1"] * 20 + ["people/2"] * 20]
-    while len(directory.asked) < 2:
-        await asyncio.sleep(0)
+    await directory.has_been_asked(2)
     calls[0].cancel()
     directory.gate.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)

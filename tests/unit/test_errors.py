@@ -33,7 +33,7 @@ CLASSES = [
     if issubclass(cls, DomainError) and cls is not DomainError
 ]
 PROTO_REASONS = [
-    name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.keys() if "UNSPECIFIED" not in name
+    name.removeprefix("ERROR_REASON_") for name, _ in errors_pb2.ErrorReason.items() if "UNSPECIFIED" not in name
 ]
 
 
@@ -46,10 +46,10 @@ def example(cls: type[DomainError]) -> DomainError:
     return cls(resource="hazards/7", state="CLOSED")
 
 
-def travelled(status: status_pb2.Status, code: grpc.StatusCode | None = None) -> grpc.aio.AioRpcError:
+def travelled(status: status_pb2.Status) -> grpc.aio.AioRpcError:
     """Return the error that a client sees."""
     details = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
-    return grpc.aio.AioRpcError(code or grpc.StatusCode.UNKNOWN, grpc.aio.Metadata(), details)
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNKNOWN, grpc.aio.Metadata(), details, None, None)
 
 
 def details_of(error: DomainError, locale: Locale) -> dict[str, object]:
@@ -143,7 +143,10 @@ def test_metadata_is_never_a_format(text: str) -> None:
 )
 def test_a_status_without_details_is_trouble_of_ours(code: grpc.StatusCode, reason: str) -> None:
     """A person would be refused for what another service's transport answered to us."""
-    assert reason == from_rpc_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())).reason
+    assert (
+        reason
+        == from_rpc_error(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), None, None)).reason
+    )
 
 
 def test_a_reason_of_the_future_is_an_internal_error() -> None:

@@ -28,6 +28,7 @@ from services.kit.policy import (
     violations_of,
 )
 
+compile_protos: Any = protoc.main
 PROTOS = Path(__file__).resolve().parents[2] / "protos"
 GOOGLE = Path(google.api.annotations_pb2.__file__).resolve().parents[2]
 
@@ -109,7 +110,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ServiceDescr
     folder = tmp_path_factory.mktemp("protos")
     (folder / "sample.proto").write_text(SAMPLE)
     includes = [f"-I{path}" for path in (folder, PROTOS, GOOGLE, files(grpc_tools) / "_proto")]
-    assert protoc.main(["protoc", *includes, f"--descriptor_set_out={folder / 'set'}", "sample.proto"]) == 0
+    assert compile_protos(["protoc", *includes, f"--descriptor_set_out={folder / 'set'}", "sample.proto"]) == 0
     (file,) = FileDescriptorSet.FromString((folder / "set").read_bytes()).file
     pool: Any = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())

@@ -128,9 +128,9 @@ class Watch:
 
     async def result(self) -> Tally:
         """Return how the supervision ended."""
-        return await asyncio.wait_for(
-            self.client.get_workflow_handle_for(TaskSupervision.run, self.handle.id).result(), 20
-        )
+        newest_run = self.client.get_workflow_handle(self.handle.id, result_type=Tally)
+        tally: Tally = await asyncio.wait_for(newest_run.result(), 20)
+        return tally
 
     async def replays(self) -> None:
         """Replay every run against the code; raises where they do not match."""

@@ -16,6 +16,9 @@ CREATE TABLE ledger.entry (
     unit_path text NOT NULL,
     request_id text NOT NULL,
     workflow_id text NOT NULL,
+    on_behalf_of text NOT NULL,
+    method text NOT NULL,
+    policy_version text NOT NULL,
     envelope bytea NOT NULL,
     salt bytea,
     payload bytea,
@@ -57,10 +60,12 @@ CREATE TRIGGER entry_is_immutable BEFORE UPDATE ON ledger.entry FOR EACH ROW
         OR ((NEW.salt IS DISTINCT FROM OLD.salt OR NEW.payload IS DISTINCT FROM OLD.payload)
             AND (NEW.salt IS NOT NULL OR NEW.payload IS NOT NULL))
         OR (NEW.id, NEW.type, NEW.actor, NEW.business_time, NEW.recorded_time, NEW.objects, NEW.region_code,
-            NEW.unit_path, NEW.request_id, NEW.workflow_id, NEW.envelope, NEW.leaf_hash)
+            NEW.unit_path, NEW.request_id, NEW.workflow_id, NEW.on_behalf_of, NEW.method, NEW.policy_version,
+            NEW.envelope, NEW.leaf_hash)
         IS DISTINCT FROM
            (OLD.id, OLD.type, OLD.actor, OLD.business_time, OLD.recorded_time, OLD.objects, OLD.region_code,
-            OLD.unit_path, OLD.request_id, OLD.workflow_id, OLD.envelope, OLD.leaf_hash)
+            OLD.unit_path, OLD.request_id, OLD.workflow_id, OLD.on_behalf_of, OLD.method, OLD.policy_version,
+            OLD.envelope, OLD.leaf_hash)
     )
     EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER entry_is_not_deleted BEFORE DELETE ON ledger.entry FOR EACH ROW
@@ -73,7 +78,7 @@ CREATE TRIGGER checkpoint_is_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON le
 
 GRANT USAGE ON SCHEMA ledger TO directory, duty, plan, inspection, hazard, accountability, audit, auditor;
 GRANT INSERT (id, type, actor, business_time, recorded_time, objects, region_code, unit_path, request_id,
-    workflow_id, envelope, salt, payload, leaf_hash)
+    workflow_id, on_behalf_of, method, policy_version, envelope, salt, payload, leaf_hash)
     ON ledger.entry TO directory, duty, plan, inspection, hazard, accountability, audit;
 GRANT SELECT ON ledger.entry, ledger.node, ledger.checkpoint TO audit, auditor;
 GRANT UPDATE (position) ON ledger.entry TO audit;
