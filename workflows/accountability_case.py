@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
         SubmitFacts,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, refuse, same_person, wrong_state
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
 from workflows.deadline import Deadline
 
 BEIJING = timezone(timedelta(hours=8))
@@ -45,7 +45,7 @@ class AccountabilityCase:
         self._clock = CaseClock(start.opened)
         self._case = AccountabilitySnapshot(start.case, "OPENED", start.due_time)
         self._handlers: list[str] = []
-        self._steps = 0
+        self._steps = Steps()
         # Handlers await clocks and recordings; without the lock two decisions could both pass their checks.
         self._one_action = asyncio.Lock()
 
@@ -183,11 +183,9 @@ class AccountabilityCase:
         )
 
     async def _record(self, transition: str, case: AccountabilitySnapshot, outer: Outer | None) -> None:
-        self._steps += 1
-        step = f"{workflow.info().workflow_id}:{workflow.info().run_id}:{self._steps}"
         await workflow.execute_local_activity_method(
             AccountabilityActivities.record_accountability,
-            RecordAccountability(step, self._clock.now(), transition, case, outer),
+            RecordAccountability(self._steps.next(), self._clock.now(), transition, case, outer),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )

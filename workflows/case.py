@@ -27,6 +27,24 @@ class CaseClock:
         return (self._opened + (workflow.now() - self._started)).astimezone(UTC)
 
 
+class Steps:
+    """Names the steps of one run: a step done over, because the worker died in it, has the name it had.
+
+    Within an update the name is the update's: a plain count would depend on which of several came first,
+    and their order is not fixed until the worker has answered.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def next(self) -> str:
+        """Return the name of the step that begins now; an update has one."""
+        info, update = workflow.info(), workflow.current_update_info()
+        if update is None:
+            self._count += 1
+        return f"{info.workflow_id}:{info.run_id}:{update.id if update else self._count}"
+
+
 def refuse(reason: str, **metadata: str) -> ApplicationError:
     """Return the failure that the caller is answered with: a catalogued reason, never retried."""
     return ApplicationError(reason, metadata, type=reason, non_retryable=True)

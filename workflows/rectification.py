@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
         SubmitRectification,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, refuse, same_person, wrong_state
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
 from workflows.deadline import Deadline
 
 BEIJING = timezone(timedelta(hours=8))
@@ -51,8 +51,9 @@ class Rectification:
         self._hazard = HazardSnapshot(start.hazard, "REPORTED", start.grade, start.due_time)
         self._deadline = Deadline(self._clock, start.due_time)
         self._stage = 0
-        self._steps = 0
+        self._steps = Steps()
         self._supervision = ""
+        self._rectifiers: list[str] = []
         # Handlers await calendar and recording; without the lock two actions could both pass their checks.
         self._one_action = asyncio.Lock()
 
@@ -61,11 +62,12 @@ class Rectification:
         while self._hazard.state != "CLOSED":
             stage = self._stage
             overdue = await self._deadline.reached_before(functools.partial(self._left, stage))
-            async with self._one_action:
-                if overdue and self._stage == stage:
-                    await self._overdue()
-                elif self._supervision:
-                    await self._end_supervision()
+            # Without the lock: while accountability is down, people must still be able to act on the hazard.
+            if overdue:
+                self._deadline.move(None)
+                await self._supervise()
+            if self._supervision and self._left(stage):
+                await self._end_supervision()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return RectificationResult(
             start.hazard, self._hazard.state, self._hazard.write_off_reason, self._hazard.reopen_count
@@ -143,6 +145,7 @@ class Rectification:
                 due_time=await self._due(self._start.terms.reinspect),
             )
             await self._move("rectified", rectified, action.outer)
+            self._rectifiers.append(action.outer.principal)
 
     @workflow.update
     async def reinspect(self, action: Judge) -> None:
@@ -214,7 +217,8 @@ class Rectification:
             raise wrong_state(self._hazard.state, action)
 
     def _require_other_than_rectifier(self, outer: Outer, step: str) -> None:
-        if outer.principal == self._hazard.rectifier:
+        # Over the whole history: who rectified an earlier attempt does not judge a later one either.
+        if outer.principal in self._rectifiers:
             raise same_person(outer.principal, "rectify", step)
 
     async def _due(self, term: Term) -> datetime:
@@ -234,19 +238,14 @@ class Rectification:
     async def _record(self, transition: str, hazard: HazardSnapshot, outer: Outer | None, remark: str = "") -> None:
         await workflow.execute_local_activity_method(
             HazardActivities.record_transition,
-            RecordTransition(self._next_step(), self._clock.now(), transition, hazard, outer, remark),
+            RecordTransition(self._steps.next(), self._clock.now(), transition, hazard, outer, remark),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
         self._hazard = hazard
 
-    def _next_step(self) -> str:
-        self._steps += 1
-        return f"{workflow.info().workflow_id}:{workflow.info().run_id}:{self._steps}"
-
-    async def _overdue(self) -> None:
+    async def _supervise(self) -> None:
         """Open a supervision case for the stage whose term ran out; then only an action ends the wait."""
-        self._deadline.move(None)
         stage = SUPERVISED.get(self._hazard.state)
         if stage is None or self._supervision:
             return
@@ -254,7 +253,7 @@ class Rectification:
             self._supervision = await workflow.execute_activity_method(
                 AccountabilityActivities.open_supervision,
                 OpenSupervision(
-                    step=self._next_step(),
+                    step=self._steps.next(),
                     business_time=self._clock.now(),
                     source="OVERDUE_HAZARD",
                     matter=stage,
@@ -274,7 +273,7 @@ class Rectification:
         try:
             await workflow.execute_activity_method(
                 AccountabilityActivities.conclude_supervision,
-                ConcludeSupervision(self._next_step(), self._clock.now(), supervision, self._hazard.hazard),
+                ConcludeSupervision(self._steps.next(), self._clock.now(), supervision, self._hazard.hazard),
                 start_to_close_timeout=SERVICE_CALL_TIMEOUT,
                 retry_policy=SERVICE_CALL,
             )

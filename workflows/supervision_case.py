@@ -31,7 +31,7 @@ with workflow.unsafe.imports_passed_through():
         SupervisionStart,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, same_person, wrong_state
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, same_person, wrong_state
 from workflows.deadline import Deadline
 from workflows.ladder import Ladder
 
@@ -50,7 +50,7 @@ class SupervisionCase:
         self._clock = CaseClock(start.opened)
         self._case = SupervisionSnapshot(start.case, "STUDY", start.due_time)
         self._reporters: list[str] = []
-        self._steps = 0
+        self._steps = Steps()
         # Handlers and rungs await recordings; without the lock a rung could fire after the conclusion.
         self._one_action = asyncio.Lock()
         self._term = Deadline(self._clock, start.due_time)
@@ -140,7 +140,7 @@ class SupervisionCase:
         measure = await workflow.execute_local_activity_method(
             AccountabilityActivities.record_rung,
             RecordRung(
-                self._next_step(),
+                self._steps.next(),
                 self._clock.now(),
                 start.case,
                 self._case.cycle,
@@ -184,7 +184,7 @@ class SupervisionCase:
             return await workflow.execute_activity_method(
                 AccountabilityActivities.open_accountability,
                 OpenAccountability(
-                    self._next_step(),
+                    self._steps.next(),
                     self._clock.now(),
                     subject,
                     start.unit,
@@ -213,12 +213,8 @@ class SupervisionCase:
     async def _record(self, transition: str, case: SupervisionSnapshot, outer: Outer | None) -> None:
         await workflow.execute_local_activity_method(
             AccountabilityActivities.record_supervision,
-            RecordSupervision(self._next_step(), self._clock.now(), transition, case, outer),
+            RecordSupervision(self._steps.next(), self._clock.now(), transition, case, outer),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
         self._case = case
-
-    def _next_step(self) -> str:
-        self._steps += 1
-        return f"{workflow.info().workflow_id}:{workflow.info().run_id}:{self._steps}"

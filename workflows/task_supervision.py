@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
         TaskSupervisionStart,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps
 
 LOOKS_PER_RUN = 500
 """A daily list gives some 730 due points a year, at about a dozen events each; Temporal suggests 4,096 events."""
@@ -49,7 +49,7 @@ class TaskSupervision:
         self._news = list(start.news)
         self._tally = start.tally
         self._looks = 0
-        self._steps = 0
+        self._steps = Steps()
 
     @workflow.run
     async def run(self, start: TaskSupervisionStart) -> Tally:
@@ -111,7 +111,7 @@ class TaskSupervision:
         )
         done = await workflow.execute_local_activity_method(
             PlanActivities.record_reminders,
-            RecordReminders(self._next_step(), self._clock.now(), reminders),
+            RecordReminders(self._steps.next(), self._clock.now(), reminders),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
@@ -132,7 +132,7 @@ class TaskSupervision:
             return await workflow.execute_activity_method(
                 AccountabilityActivities.open_supervision,
                 OpenSupervision(
-                    step=self._next_step(),
+                    step=self._steps.next(),
                     business_time=self._clock.now(),
                     source="OVERDUE_TASK",
                     matter=task.matter,
@@ -153,17 +153,13 @@ class TaskSupervision:
         try:
             await workflow.execute_activity_method(
                 AccountabilityActivities.conclude_supervision,
-                ConcludeSupervision(self._next_step(), self._clock.now(), supervision_case, task),
+                ConcludeSupervision(self._steps.next(), self._clock.now(), supervision_case, task),
                 start_to_close_timeout=SERVICE_CALL_TIMEOUT,
                 retry_policy=SERVICE_CALL,
             )
         except ActivityError as error:
             workflow.logger.warning("supervision_not_concluded", extra={"cause": type(error.cause).__name__})
         self._tally = replace(self._tally, concluded=self._tally.concluded + 1)
-
-    def _next_step(self) -> str:
-        self._steps += 1
-        return f"{workflow.info().workflow_id}:{workflow.info().run_id}:{self._steps}"
 
     def _continue(self) -> None:
         """Carry on in a new run, whose business time opens now. Nothing is awaited here: no news can be lost."""

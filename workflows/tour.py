@@ -35,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
         TourStart,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, refuse, same_person, wrong_state
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
 from workflows.deadline import Deadline
 
 BEIJING = timezone(timedelta(hours=8))
@@ -63,7 +63,7 @@ class Tour:
         self._reported: dict[str, str] = {}
         self._visits_ended = False
         self._actions = 0
-        self._steps = 0
+        self._steps = Steps()
         self._supervised: list[Supervised] = []
         # Handlers await calendar and recording; without the lock two actions could both pass their checks.
         self._one_action = asyncio.Lock()
@@ -218,7 +218,7 @@ class Tour:
             opened = await workflow.execute_activity_method(
                 AccountabilityActivities.open_supervision,
                 OpenSupervision(
-                    step=self._next_step(),
+                    step=self._steps.next(),
                     business_time=self._clock.now(),
                     source="TOUR_FINDING",
                     matter=matter,
@@ -241,7 +241,7 @@ class Tour:
             try:
                 await workflow.execute_activity_method(
                     AccountabilityActivities.conclude_supervision,
-                    ConcludeSupervision(self._next_step(), self._clock.now(), each.supervision_case, self._start.tour),
+                    ConcludeSupervision(self._steps.next(), self._clock.now(), each.supervision_case, self._start.tour),
                     start_to_close_timeout=SERVICE_CALL_TIMEOUT,
                     retry_policy=SERVICE_CALL,
                 )
@@ -285,16 +285,12 @@ class Tour:
         await workflow.execute_local_activity_method(
             InspectionActivities.record_transition,
             RecordTransition(
-                self._next_step(), self._clock.now(), transition, tour, outer, draw, letter, report, conclusion
+                self._steps.next(), self._clock.now(), transition, tour, outer, draw, letter, report, conclusion
             ),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
         self._tour = tour
-
-    def _next_step(self) -> str:
-        self._steps += 1
-        return f"{workflow.info().workflow_id}:{workflow.info().run_id}:{self._steps}"
 
 
 def start_of(day: date) -> datetime:

@@ -140,7 +140,7 @@ class Stack:
             require_free_port(config.temporal_port, "Temporal")
             if config.ui_port is not None:
                 require_free_port(config.ui_port, "Temporal web UI")
-        key_files = _make_keys(self._data_dir)
+        key_files = make_keys(self._data_dir)
 
         await self._start_servers(own_database, own_temporal)
         self._environment = self._make_environment(given) | key_files
@@ -298,7 +298,7 @@ async def _answers_serving(address: str) -> None:
             await asyncio.sleep(0.05)
 
 
-def _make_keys(data_dir: Path) -> dict[str, str]:
+def make_keys(data_dir: Path) -> dict[str, str]:
     """Make whatever key file is missing; return the settings that point to them."""
     service = _make_once(data_dir / "service.key", _new_private_key)
     issuer = _make_once(data_dir / "issuer.key", _new_private_key)

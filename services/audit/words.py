@@ -94,6 +94,10 @@ HAPPENED: Mapping[str, Words] = {
     "ended": ("已终止", "was ended"),
     "advanced": ("已前移", "was advanced"),
     "bootstrapped": ("已初始化", "was set up"),
+    "notice_given": ("已告知", "had its notice given"),
+    "visits_ended": ("检查已结束", "had its visits ended"),
+    "rectification_reported": ("已报告整改情况", "had its rectification reported"),
+    "reminded": ("已提醒", "was reminded of"),
     "refused": ("被拒绝", "was refused"),
 }
 HISTORY: Mapping[str, Words] = {

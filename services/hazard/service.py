@@ -52,7 +52,11 @@ class HazardService:
             stored = await self.database.stored_answer(call)
             if stored is None:
                 raise StaleEtag(resource=request.name)
-        await self._unit_path(request.unit, "unit")
+        # A unit elsewhere is answered like an absent one, and no work is handed to it.
+        unit = await self._clients.call(
+            self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=request.unit)
+        )
+        call.scope.require(request.unit, unit.region.removeprefix("regions/"), unit.path)
         return await self._act(call, request.name, "assign", {"unit": request.unit})
 
     async def SubmitRectificationPlan(

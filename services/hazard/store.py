@@ -128,7 +128,9 @@ class HazardStore:
     APPLY_TRANSITION = (
         """
         UPDATE hazard SET revision = revision + 1, state = $2, grade = $3, unit = $4, unit_path = $5,
-            rectifier = $6, reinspector = $7, plan = $8, extension = $9, evidence = $10, due_time = $11,
+            rectifier = $6, reinspector = $7,
+            rectifiers = CASE WHEN $6 = '' OR $6 = ANY (rectifiers) THEN rectifiers ELSE rectifiers || $6 END,
+            plan = $8, extension = $9, evidence = $10, due_time = $11,
             write_off_time = $12, write_off_reason = $13, reopen_count = $14,
             site_order = CASE WHEN $15 = '' THEN site_order ELSE $15 END
         WHERE id = $1

@@ -90,7 +90,8 @@ class Cases:
                 )
         except WorkflowUpdateFailedError as failure:
             raise refusal_in(failure) from failure
-        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
+        except (RPCError, WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError, RuntimeError) as error:
+            # A RuntimeError is how a lazy client says that it could not make its first connection.
             if await self._is_over(workflow_id, error):
                 raise WrongState(state="CLOSED", action=update) from error
             logger().warning("case_unreachable", workflow_id=workflow_id, update=update, error=type(error).__name__)

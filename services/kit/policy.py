@@ -203,9 +203,11 @@ def _field_checks(field: FieldDescriptor, *, partial: bool) -> Iterator[Check]:
 
 def _required(field: FieldDescriptor) -> Check:
     name, presence = field.name, field.has_presence
+    text = field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
 
     def check(message: Message, path: str, violations: list[Violation]) -> None:
-        missing = not message.HasField(name) if presence else not getattr(message, name)
+        value = getattr(message, name)
+        missing = not message.HasField(name) if presence else not value or (text and not value.strip())
         if missing:
             violations.append(Violation(path + name, "required"))
 

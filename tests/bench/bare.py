@@ -34,11 +34,11 @@ WITH task AS (
     RETURNING t.*
 ), command AS (
     INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
-    VALUES ('people/bare', 'Report', $4, $5, $6, ARRAY[$5])
+    VALUES ('people/bare', 'Report', $4, $5::bytea, $6, ARRAY[$5::bytea])
 ), entry AS (
     INSERT INTO ledger.entry (id, type, actor, business_time, recorded_time, objects, region_code, unit_path,
-        request_id, workflow_id, envelope, salt, payload, leaf_hash)
-    VALUES ($4, 'plan.task.progressed', 'people/bare', now(), now(), $7, '1303', 'u/', $4, 'w', $8, $9, $8, $5)
+        request_id, workflow_id, on_behalf_of, method, policy_version, envelope, salt, payload, leaf_hash)
+    VALUES ($4, 'plan.task.progressed', 'people/bare', now(), now(), $7, '1303', 'u/', $4, 'w', '', 'Report', '', $8::bytea, $9, $8::bytea, $5::bytea)
 )
 SELECT """
     + TASK_COLUMNS
@@ -56,13 +56,13 @@ class Bare:
 
     async def get(self, request: plan_pb2.GetTaskRequest, context: Any) -> plan_pb2.Task:
         """Read one task."""
-        row = await self._pool.fetchrow(PlanStore.SELECT_TASK, request.name[6:])
+        row = await self._pool.fetchrow(PlanStore.SELECT_TASK, request.name.removeprefix("tasks/"))
         assert row is not None
         return messages.task_message(row, time.time())
 
     async def list(self, request: plan_pb2.ListTasksRequest, context: Any) -> plan_pb2.ListTasksResponse:
         """Read a page of tasks."""
-        scope = (["1303"], [], request.annual_task_list[16:], request.unit, request.post)
+        scope = (["1303"], [], request.annual_task_list.removeprefix("annualTaskLists/"), request.unit, request.post)
         every = (STATES, date.max, date.min, None, date.min, "", request.page_size + 1)
         rows = await self._pool.fetch(LIST_TASKS[True, False, True], *scope, *every)
         response, now = plan_pb2.ListTasksResponse(), time.time()
@@ -75,7 +75,7 @@ class Bare:
         """Note progress, in one statement."""
         row = await self._pool.fetchrow(
             REPORT_IN_ONE,
-            request.name[6:],
+            request.name.removeprefix("tasks/"),
             request.progress_percent,
             request.remark,
             request.request_id,
@@ -112,7 +112,10 @@ async def main(address: str) -> None:
     bare = Bare(pool)
 
     def unary(handler: Any, request: Any) -> Any:
-        answers = {"request_deserializer": request.FromString, "response_serializer": lambda each: each.SerializeToString()}
+        answers = {
+            "request_deserializer": request.FromString,
+            "response_serializer": lambda each: each.SerializeToString(),
+        }
         return grpc.unary_unary_rpc_method_handler(handler, **answers)
 
     handlers = {

@@ -64,18 +64,29 @@ async def install_h2load() -> bool:
     return shutil.which(H2LOAD) is not None
 
 
-async def read_rate(target: Target, *, by_h2load: bool) -> float:
-    """Return answers per second to one request sent over and over."""
-    if not by_h2load:
-        return await _own_rate(target, "")
-    count = 200
-    while True:
-        seconds, data = await _h2load(target, count)
-        if data != count * target.answer_bytes:
-            raise LoadError(f"{target.path}: {data} bytes came for {count} requests, not {target.answer_bytes} each")
-        if seconds >= SECONDS * 0.6:
-            return count / seconds
-        count = int(count * min(20.0, SECONDS / seconds))
+class Reader:
+    """Sends one request over and over."""
+
+    def __init__(self, target: Target, *, by_h2load: bool) -> None:
+        self._target = target
+        self._by_h2load = by_h2load
+        self._count = 200
+        """Of requests a measurement; the first ones find out how many fill its time."""
+
+    async def rate(self) -> float:
+        """Return answers per second."""
+        target = self._target
+        if not self._by_h2load:
+            outcome = await _run_client(target, "")
+            return outcome["acknowledged"] / outcome["seconds"]
+        while True:
+            count = self._count
+            seconds, data = await _h2load(target, count)
+            if data != count * target.answer_bytes:
+                raise LoadError(f"{target.path}: {data} bytes for {count} requests, not {target.answer_bytes} each")
+            if seconds >= SECONDS / 2:
+                return count / seconds
+            self._count = int(count * min(30.0, SECONDS / seconds))
 
 
 async def _h2load(target: Target, count: int) -> tuple[float, int]:
@@ -107,11 +118,6 @@ async def command_rate(target: Target) -> tuple[float, str, int]:
     prefix = uuid4().hex[:20]
     outcome = await _run_client(target, prefix)
     return outcome["acknowledged"] / outcome["seconds"], prefix, int(outcome["acknowledged"])
-
-
-async def _own_rate(target: Target, prefix: str) -> float:
-    outcome = await _run_client(target, prefix)
-    return outcome["acknowledged"] / outcome["seconds"]
 
 
 async def _run_client(target: Target, prefix: str) -> dict[str, float]:

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import Child, free_port, run_to_end, while_alive
-from infra.embedded.stack import _make_keys
+from infra.embedded.stack import make_keys
 from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.bootstrap import OPERATOR
 from services.kit import temporal as kit_temporal
@@ -54,7 +54,7 @@ class Parts:
             "DUTYLOOP_LISTEN_ADDRESS": self.grpc_address,
             "DUTYLOOP_API_ADDRESS": self.grpc_address,
             "DUTYLOOP_VIRTUAL_TIME": "1" if self._virtual_time else "0",
-            **_make_keys(self._data_dir),
+            **make_keys(self._data_dir),
         }
         await run_to_end(
             "migrate",

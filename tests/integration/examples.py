@@ -33,7 +33,6 @@ INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 31, FieldDescriptor.TYPE_INT64: 63}
 CHOSEN: Mapping[str, Any] = {
     "dutyloop.hazard.v1.Hazard.disposition": 2,  # time-limited: on the spot would need a remedy
     "dutyloop.directory.v1.HolidayNotice.name": "holidayNotices/2027",
-    "dutyloop.inspection.v1.Tour.end_date": {"year": 2026, "month": 12, "day": 31},
     "dutyloop.audit.v1.GetCaseTimelineRequest.workflow_id": "rectification/absent",
 }
 """Values for fields where the plain example would meet a rule of the domain before the rule under test."""
@@ -121,7 +120,7 @@ def _named(field: FieldDescriptor) -> str:
 def _value(field: FieldDescriptor, names: Names) -> Any:
     """Return a right value for a field (for a repeated one: an element)."""
     if (chosen := CHOSEN.get(field.full_name)) is not None:
-        return GetMessageClass(field.message_type)(**chosen) if isinstance(chosen, dict) else chosen
+        return GetMessageClass(cast("Descriptor", field.message_type))(**chosen) if isinstance(chosen, dict) else chosen
     if field.type == FieldDescriptor.TYPE_STRING:
         if resource := _named(field):
             resource = "dutyloop/Site" if resource == ANY_RESOURCE else resource

@@ -6,6 +6,7 @@ A ``Caller`` sends requests with a token of its own and sees what any client see
 
 import asyncio
 import contextlib
+import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from dutyloop.hazard.v1.hazard_pb2_grpc import HazardServiceStub
 from infra.embedded.postgres import OWNER
 from infra.embedded.process import free_port
-from infra.embedded.stack import _make_keys
+from infra.embedded.stack import make_keys
 from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.bootstrap import bootstrap
 from services.kit import temporal as kit_temporal
@@ -49,6 +50,7 @@ CALL_SECONDS = 20.0
 STREAM_SECONDS = 0.5
 """How long an endless stream must be silent to be left."""
 START_SECONDS = 60.0
+TERMINATED_AT_ONCE = 50
 Request = TypeVar("Request", bound=Message)
 Answer = TypeVar("Answer", bound=Message)
 
@@ -315,7 +317,7 @@ async def running_house(
 ) -> AsyncIterator[RunningHouse]:
     """Run services and worker; ``changes`` are settings. Cases still running at the end are terminated."""
     address = f"127.0.0.1:{free_port()}"
-    key_files = {name.removeprefix("DUTYLOOP_").lower(): path for name, path in _make_keys(keys).items()}
+    key_files = {name.removeprefix("DUTYLOOP_").lower(): path for name, path in make_keys(keys).items()}
     given = {
         "database_url": database_url,
         "database_secrets_file": secrets_file,
@@ -341,11 +343,13 @@ async def running_house(
     try:
         await _answers(channel, serving)
         house = RunningHouse(settings, names, channel, NOBODY, client)
-        yield RunningHouse(settings, names, channel, house.person(operator), client)
+        yield dataclasses.replace(house, operator=house.person(operator))
     finally:
         with contextlib.suppress(Exception):  # a test may have stopped Temporal for good
-            async for case in client.list_workflows("ExecutionStatus = 'Running'"):
-                await client.get_workflow_handle(case.id).terminate("the test is over")
+            running = [case.id async for case in client.list_workflows("ExecutionStatus = 'Running'")]
+            for start in range(0, len(running), TERMINATED_AT_ONCE):
+                handles = map(client.get_workflow_handle, running[start : start + TERMINATED_AT_ONCE])
+                await asyncio.gather(*(handle.terminate("the test is over") for handle in handles))
         await channel.close(None)
         stop_working.set()
         await asyncio.wait([working])

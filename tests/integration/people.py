@@ -27,7 +27,6 @@ MADE_BY: tuple[tuple[str, Role], ...] = (
     ("/dutyloop.hazard.v1.HazardService/ReportHazard", policy_pb2.ROLE_INSPECTOR),
     ("/dutyloop.hazard.v1.HazardService/SuspendSite", policy_pb2.ROLE_SUPERVISOR),
     ("/dutyloop.duty.v1.DutyService/CreateResponsibilityList", policy_pb2.ROLE_LIST_EDITOR),
-    ("/dutyloop.inspection.v1.InspectionService/CreateTour", policy_pb2.ROLE_SUPERVISOR),
     ("/dutyloop.accountability.v1.AccountabilityService/CreateEscalationPolicy", policy_pb2.ROLE_SUPERVISOR),
     ("/dutyloop.accountability.v1.AccountabilityService/OpenSupervisionCase", policy_pb2.ROLE_SUPERVISOR),
 )

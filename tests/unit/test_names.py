@@ -57,7 +57,7 @@ def test_an_optional_name_is_checked_once_it_is_given() -> None:
         optional_id("people/7", "units", "unit.parent")
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_characters="\x1f")), min_size=1))
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x1f")), min_size=1))
 def test_a_derived_id_is_repeatable_and_a_valid_id(parts: list[str]) -> None:
     """A command sent twice would create two resources, or one whose name is malformed."""
     made = derived_id(*parts)

@@ -55,9 +55,9 @@ class PlanActivities:
     async def record_reminders(self, record: RecordReminders) -> tuple[str, ...]:
         """Record reminders and return those tasks that were confirmed meanwhile."""
         done: list[str] = []
-        for number, reminder in enumerate(record.reminders):
+        for reminder in record.reminders:
             request = plan_pb2.RecordTaskReminderRequest(
-                request_id=f"{record.step}:{number}",
+                request_id=f"{record.step}:{reminder.task.rpartition('/')[2]}:{reminder.kind}",
                 business_time=timestamp(record.business_time),
                 task=reminder.task,
                 kind=plan_pb2.ReminderKind.Value(f"REMINDER_KIND_{reminder.kind}"),

@@ -16,6 +16,7 @@ CREATE TABLE hazard (
     region_code text NOT NULL,
     reporter text NOT NULL,
     rectifier text NOT NULL DEFAULT '',
+    rectifiers text[] NOT NULL DEFAULT '{}',
     reinspector text NOT NULL DEFAULT '',
     plan jsonb,
     extension jsonb,
@@ -28,7 +29,7 @@ CREATE TABLE hazard (
     reopen_count integer NOT NULL DEFAULT 0,
     site_order text NOT NULL DEFAULT '',
     legacy_id text CONSTRAINT hazard_legacy_id_is_unique UNIQUE,
-    CONSTRAINT hazard_rectifier_never_reinspects CHECK (rectifier = '' OR rectifier <> reinspector),
+    CONSTRAINT hazard_rectifier_never_reinspects CHECK (reinspector = '' OR NOT reinspector = ANY (rectifiers)),
     CONSTRAINT hazard_written_off_has_time_and_reason CHECK (
         (state IN ('WRITTEN_OFF', 'CLOSED')) = (write_off_time IS NOT NULL)
         AND (write_off_time IS NULL) = (write_off_reason = '')
