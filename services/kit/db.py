@@ -4,6 +4,7 @@ Every connection's search path is the service's schema: a store names its tables
 reach another service's by accident (nor, for lack of grants, on purpose).
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -207,7 +208,9 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """Borrow a connection for at most a command. Raises Overloaded when none is free within a second."""
         try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            # Not acquire's own timeout: that wraps every acquisition in a task of its own.
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                connection = await self._pool.acquire()
         except TimeoutError:
             raise Overloaded from None
         try:

@@ -5,8 +5,11 @@ Used only where the stack runs with virtual time; a production server has the fe
 """
 
 import asyncio
+import time
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from temporalio.api.common.v1 import FastForwardConfig, TimeSkippingConfig, WorkflowExecution
@@ -20,31 +23,40 @@ from temporalio.service import RPCError, RPCStatusCode
 
 OPENED_MEMO = "opened"
 CONCURRENT_CASES = 32
-MAX_PASSES = 200
+MAX_PASSES = 1_000
 CLOSE_ENOUGH = timedelta(milliseconds=900)
 """A case this little behind is level: its own clock ticks while others are moved."""
 POLL = timedelta(seconds=60)
+BUSY_SECONDS, BUSY_PAUSE_SECONDS = 20.0, 0.05
+"""How long cases that are level may take to finish the step they are at."""
+Pace = Literal["behind", "busy", "level"]
 
 
 async def catch_up(client: Client, workflow_id: str, business_now: datetime) -> bool:
     """Move one case up to business time, its timers firing on the way; True when it was behind."""
+    return await _catch_up(client, workflow_id, business_now) == "behind"
+
+
+async def _catch_up(client: Client, workflow_id: str, business_now: datetime) -> Pace:
+    """Move one case; tell how it was found. A busy one is level, but what its last timer began is not recorded yet."""
     try:
         description = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            return False
+            return "level"
         raise
     if description.status is not WorkflowExecutionStatus.RUNNING:
-        return False
+        return "level"
     opened = datetime.fromisoformat(await description.memo_value(OPENED_MEMO))
     info = description.raw_description.workflow_extended_info.time_skipping_info
     skipped = info.HasField("current_time")
     case_clock = info.current_time.ToDatetime(tzinfo=UTC) if skipped else datetime.now(UTC)
     behind = business_now - (opened + (case_clock - description.start_time))
     if behind < CLOSE_ENOUGH:
-        return False
+        raw = description.raw_description
+        return "busy" if raw.HasField("pending_workflow_task") or raw.pending_activities else "level"
     await _fast_forward(client, workflow_id, behind)
-    return True
+    return "behind"
 
 
 async def _fast_forward(client: Client, workflow_id: str, duration: timedelta) -> None:
@@ -73,18 +85,26 @@ async def _fast_forward(client: Client, workflow_id: str, duration: timedelta) -
 
 
 async def advance_all(client: Client, business_now: datetime) -> int:
-    """Move every running case up to business time, those started on the way too; count the moves."""
+    """Move every running case up to business time, those started on the way too; count the moves.
+
+    What fell due by then is recorded when this returns, unless the worker is away for longer than a while.
+    """
     limit = asyncio.Semaphore(CONCURRENT_CASES)
     moves = 0
+    patience = time.monotonic() + BUSY_SECONDS
 
-    async def advance(workflow_id: str) -> bool:
+    async def advance(workflow_id: str) -> Pace:
         async with limit:
-            return await catch_up(client, workflow_id, business_now)
+            return await _catch_up(client, workflow_id, business_now)
 
     for _ in range(MAX_PASSES):
         running = [each.id async for each in client.list_workflows("ExecutionStatus = 'Running'", page_size=1_000)]
-        moved = sum(await asyncio.gather(*map(advance, running)))
-        moves += moved
-        if not moved:
+        paces = Counter(await asyncio.gather(*map(advance, running)))
+        moves += paces["behind"]
+        if paces["behind"]:
+            patience = time.monotonic() + BUSY_SECONDS
+        elif not paces["busy"] or time.monotonic() > patience:
             break
+        else:
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
     return moves

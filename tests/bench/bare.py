@@ -38,7 +38,8 @@ WITH task AS (
 ), entry AS (
     INSERT INTO ledger.entry (id, type, actor, business_time, recorded_time, objects, region_code, unit_path,
         request_id, workflow_id, on_behalf_of, method, policy_version, envelope, salt, payload, leaf_hash)
-    VALUES ($4, 'plan.task.progressed', 'people/bare', now(), now(), $7, '1303', 'u/', $4, 'w', '', 'Report', '', $8::bytea, $9, $8::bytea, $5::bytea)
+    VALUES ($4, 'plan.task.progressed', 'people/bare', now(), now(), $7, '1303', 'u/', $4, 'w', '', 'Report', '',
+        $8::bytea, $9, $8::bytea, $5::bytea)
 )
 SELECT """
     + TASK_COLUMNS
@@ -62,7 +63,13 @@ class Bare:
 
     async def list(self, request: plan_pb2.ListTasksRequest, context: Any) -> plan_pb2.ListTasksResponse:
         """Read a page of tasks."""
-        scope = (["1303"], [], request.annual_task_list.removeprefix("annualTaskLists/"), request.unit, request.post)
+        scope: tuple[object, ...] = (
+            ["1303"],
+            [],
+            request.annual_task_list.removeprefix("annualTaskLists/"),
+            request.unit,
+            request.post,
+        )
         every = (STATES, date.max, date.min, None, date.min, "", request.page_size + 1)
         rows = await self._pool.fetch(LIST_TASKS[True, False, True], *scope, *every)
         response, now = plan_pb2.ListTasksResponse(), time.time()

@@ -129,8 +129,8 @@ async def _targets(bench: Bench, addresses: Mapping[str, str]) -> Targets:
 async def _grpc_sized(target: Target) -> Target:
     """Look at what the right answer is."""
     async with grpc.aio.insecure_channel(target.address) as channel:
-        call: Any = channel.unary_unary(target.path)  # type: ignore[misc]
-        answer: bytes = await call(target.bodies[0], metadata=tuple(target.headers.items()))
+        unary: Any = channel.unary_unary
+        answer: bytes = await unary(target.path)(target.bodies[0], metadata=tuple(target.headers.items()))
     if target.path.endswith("List") or target.path.endswith("ListTasks"):
         assert len(plan_pb2.ListTasksResponse.FromString(answer).tasks) == PAGE
     return replace(target, answer_bytes=5 + len(answer))

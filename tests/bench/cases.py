@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
-from infra.embedded.process import Child
+from infra.embedded.process import Child, while_alive
 from services.kit import temporal
 from tests.bench.city import Bench
 from tests.bench.figures import Goal, Row, in_turns
@@ -25,6 +25,7 @@ AT_ONCE = 10
 OPENED = 250
 """Cases of each measurement of memory; with the warm-up all fit into the worker's cache."""
 SETTLE_SECONDS = 1.0
+TIMEOUT = 300.0
 MINIMAL_QUEUE, MEMORY_QUEUE, SLEEPERS_QUEUE = "bench-minimal", "bench-memory", "bench-sleepers"
 RATE = Goal("rectification loop / minimal workflow with as many updates and local activities (per s)", "minimal", 0.80)
 MEMORY = Goal("worker memory of an open case / of a sleeping workflow (KiB)", "sleeping", 1.5, at_most=True)
@@ -58,10 +59,11 @@ async def _loops(bench: Bench, plain: Client) -> Row:
 
     queue = {"DUTYLOOP_TEMPORAL_TASK_QUEUE": MINIMAL_QUEUE}
     async with (
-        bench.process("worker", "services.cli.main", "worker"),
-        bench.process("minimal", "tests.bench.minimal", **queue),
+        bench.process("worker", "services.cli.main", "worker") as worker,
+        bench.process("minimal", "tests.bench.minimal", **queue) as least,
     ):
-        return RATE.row(await in_turns({"ours": ours, "minimal": against}))
+        measured = in_turns({"ours": ours, "minimal": against})
+        return RATE.row(await while_alive([worker, least], measured, timeout=TIMEOUT, purpose="the loops"))
 
 
 async def _many(loop: Callable[[], Awaitable[None]]) -> float:
@@ -98,7 +100,9 @@ async def rectify(bench: Bench) -> None:
     await city.supervisor.calls(stub.DecideExtension, hazard_pb2.DecideExtensionRequest(name=name, verdict=passed))
     rectified = hazard_pb2.SubmitRectificationRequest(name=name, evidence=["sha256:00"])
     await city.responsible.calls(stub.SubmitRectification, rectified)
-    await city.inspector.calls(stub.Reinspect, hazard_pb2.ReinspectRequest(name=name, verdict=passed, remark="现场复查"))
+    await city.inspector.calls(
+        stub.Reinspect, hazard_pb2.ReinspectRequest(name=name, verdict=passed, remark="现场复查")
+    )
     closed = await city.inspector.calls(stub.LookBack, hazard_pb2.LookBackRequest(name=name, verdict=passed))
     assert closed.state == hazard_pb2.HAZARD_STATE_CLOSED
 
@@ -130,8 +134,8 @@ async def _memory(bench: Bench, plain: Client) -> Row:
         bench.process("case-worker", "services.cli.main", "worker", **cases) as ours,
         bench.process("sleeper-worker", "tests.bench.minimal", **sleepers) as against,
     ):
-        growth = {"ours": _growth(ours, open_case), "sleeping": _growth(against, fall_asleep)}
-        return MEMORY.row(await in_turns(growth))
+        measured = in_turns({"ours": _growth(ours, open_case), "sleeping": _growth(against, fall_asleep)})
+        return MEMORY.row(await while_alive([ours, against], measured, timeout=TIMEOUT, purpose="opening cases"))
 
 
 def _growth(worker: Child, open_one: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[float]]:

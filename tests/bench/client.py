@@ -190,4 +190,4 @@ async def run(given: dict[str, Any]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(run(json.load(sys.stdin)))))
+    json.dump(uvloop.run(run(json.load(sys.stdin))), sys.stdout)

@@ -11,8 +11,9 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from services.kit.settings import Settings
-from workflows.worker import CACHED_WORKFLOWS
+with workflow.unsafe.imports_passed_through():
+    from services.kit.settings import Settings
+    from workflows.worker import CACHED_WORKFLOWS
 
 STEPS = (2, 1, 1, 1, 2, 2, 1)
 """Local activities of assign, plan, ask for more time, decide on it, rectify, reinspect and look back."""

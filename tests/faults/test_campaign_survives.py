@@ -16,14 +16,15 @@ from tests.faults.link import Moment
 from tests.faults.parts import Parts
 
 SMALL = dataclasses.replace(
-    city.figures(10), leaders=7, sites=16, on_the_spot=20, time_limited=16, suspended=1, closed_down=1
+    city.figures(10), leaders=7, sites=20, on_the_spot=20, time_limited=20, suspended=1, closed_down=1
 )
+LAST_VISIT_DAY = 12
+"""Early enough for the chapters of the story that need a hazard by then."""
 COUNTED_BY_THE_CLOCK = ("wall_seconds", "ledger_entries")
 KILLS: tuple[tuple[Moment, str], ...] = (
     ("before", "/dutyloop.hazard.v1.HazardService/RecordHazardTransition"),
     ("after", "/dutyloop.hazard.v1.HazardService/RecordHazardTransition"),
     ("after", "/dutyloop.accountability.v1.AccountabilityService/RecordRung"),
-    ("before", "/dutyloop.accountability.v1.AccountabilityService/RecordRung"),
     ("after", "/dutyloop.accountability.v1.AccountabilityService/RecordCaseTransition"),
 )
 
@@ -49,6 +50,7 @@ async def test_a_campaign_with_its_worker_killed(
 ) -> None:
     """After a night of crashes somebody would be pressed twice for one hazard, or a deadline pass in silence."""
     monkeypatch.setattr(city, "figures", lambda scale: SMALL)
+    monkeypatch.setattr(city, "LAST_VISIT_DAY", LAST_VISIT_DAY)
     for name in [each for each in os.environ if each.startswith("DUTYLOOP_")]:
         monkeypatch.delenv(name)
     undisturbed = await lived_in(tmp_path_factory.mktemp("undisturbed"), disturbed=False)

@@ -27,7 +27,8 @@ FIVE_RUNGS = (
 )
 KINDS = [rung.kind for rung in FIVE_RUNGS]
 UNIT_STAFF, SUPERVISOR = "people/staff", "people/supervisor"
-SOON = timedelta(seconds=5)
+SOON = timedelta(minutes=2)
+"""A loaded machine may take a while to fire; rungs are days apart."""
 
 
 @pytest_asyncio.fixture
