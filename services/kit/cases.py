@@ -29,7 +29,9 @@ from services.kit.names import derived_id
 
 ANSWER_MARGIN_SECONDS = 0.5
 """Kept back from the caller's deadline to answer UNAVAILABLE instead of letting the call run out."""
-DELIVERY_SECONDS = 5.0
+ANSWER_DELIVERY_SECONDS = 2.0
+"""How long an answer waits for its cases to be told; the relay tells them otherwise."""
+RELAY_DELIVERY_SECONDS = 5.0
 IN_FLIGHT = 20
 RELAY_PAUSE_SECONDS = 1.0
 RELAY_BATCH = 200
@@ -39,10 +41,14 @@ SELECT_MESSAGES = """
 SELECT kind, workflow_id, name, at, argument
 FROM case_message
 WHERE created_time < now() - interval '1 second'
-ORDER BY created_time, workflow_id
+ORDER BY attempts, created_time, workflow_id
 LIMIT $1
 """
 SELECT_WAITING = "SELECT EXISTS (SELECT FROM case_message WHERE workflow_id = $1 AND kind = 'start')"
+COUNT_ATTEMPT = """
+UPDATE case_message SET attempts = attempts + 1
+WHERE workflow_id = $1 AND kind = $2 AND name = $3 AND argument = $4
+"""
 DELETE_MESSAGE = "DELETE FROM case_message WHERE workflow_id = $1 AND kind = $2 AND name = $3 AND argument = $4"
 
 
@@ -109,24 +115,33 @@ class Cases:
             return again.status is RPCStatusCode.NOT_FOUND
         return description.status is not WorkflowExecutionStatus.RUNNING
 
-    async def tell(self, messages: Sequence[CaseMessage]) -> None:
+    async def tell(self, messages: Sequence[CaseMessage], seconds: float = ANSWER_DELIVERY_SECONDS) -> int:
         """Deliver what a committed transaction has for its cases; what fails now is left to the relay.
 
-        Never raises: the transaction has committed, and its answer must reach the caller.
+        Never raises: the transaction has committed, and its answer must reach the caller. Returns the
+        number of messages left.
         """
-        outcomes = await asyncio.gather(*map(self._deliver, messages), return_exceptions=True)
+        deliveries = (self._deliver(message, seconds) for message in messages)
+        outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if failures:
             error = type(failures[0]).__name__
             logger().warning("case_messages_left_to_relay", count=len(failures), error=error)
+        return len(failures)
 
-    async def _deliver(self, message: CaseMessage) -> None:
-        async with self._in_flight, asyncio.timeout(DELIVERY_SECONDS):
-            if message.kind == "start":
-                await self._start(message)
-            else:
-                await self._tell(message)
-        await self._database.execute(DELETE_MESSAGE, message.workflow_id, message.kind, message.name, message.argument)
+    async def _deliver(self, message: CaseMessage, seconds: float) -> None:
+        key = (message.workflow_id, message.kind, message.name, message.argument)
+        try:
+            # The wait for a place counts too: while Temporal hangs no answer may queue behind the relay.
+            async with asyncio.timeout(seconds), self._in_flight:
+                if message.kind == "start":
+                    await self._start(message)
+                else:
+                    await self._tell(message)
+        except Exception:
+            await self._database.execute(COUNT_ATTEMPT, *key)
+            raise
+        await self._database.execute(DELETE_MESSAGE, *key)
 
     async def _start(self, message: CaseMessage) -> None:
         try:
@@ -138,7 +153,7 @@ class Cases:
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 memo={virtual.OPENED_MEMO: message.at.isoformat()},
-                rpc_timeout=timedelta(seconds=DELIVERY_SECONDS),
+                rpc_timeout=timedelta(seconds=RELAY_DELIVERY_SECONDS),
             )
         except WorkflowAlreadyStartedError:
             logger().info("case_was_started", workflow_id=message.workflow_id)
@@ -169,11 +184,11 @@ class Cases:
         while True:
             try:
                 rows = await self._database.fetch(SELECT_MESSAGES, RELAY_BATCH)
-                await self.tell([CaseMessage(*row.values()) for row in rows])
+                left = await self.tell([CaseMessage(*row.values()) for row in rows], RELAY_DELIVERY_SECONDS)
             except Exception as error:  # noqa: BLE001 (the loop must outlive any outage; the cause is logged)
                 logger().warning("case_relay_failed", error=type(error).__name__)
-                rows = []
-            if len(rows) < RELAY_BATCH:
+                rows, left = [], 0
+            if left or len(rows) < RELAY_BATCH:
                 await asyncio.sleep(RELAY_PAUSE_SECONDS)
 
 

@@ -194,7 +194,7 @@ FROM command
 WHERE principal = $1 AND method = $2 AND request_id = $3
 """
 
-TellCases = Callable[[Sequence[CaseMessage]], Awaitable[None]]
+TellCases = Callable[[Sequence[CaseMessage]], Awaitable[object]]
 
 
 class Database:

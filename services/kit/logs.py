@@ -28,7 +28,7 @@ def configure(settings: Settings) -> None:
         ]
         logger_factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
-        chain = [*shared, structlog.dev.ConsoleRenderer()]
+        chain = [*shared, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         logger_factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
         processors=chain,

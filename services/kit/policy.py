@@ -141,6 +141,21 @@ def is_sensitive(field: FieldDescriptor) -> bool:
     return bool(field.GetOptions().Extensions[policy_pb2.field].sensitive)
 
 
+def redacted(message: Message) -> dict[str, Any]:
+    """Return a message as data for a log, the values of sensitive fields left out."""
+    shown: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if is_sensitive(field):
+            shown[field.name] = "…"
+        elif field.type != FieldDescriptor.TYPE_MESSAGE:
+            shown[field.name] = list(value) if field.is_repeated else value
+        elif field.is_repeated:
+            shown[field.name] = [redacted(each) for each in value]
+        else:
+            shown[field.name] = redacted(value)
+    return shown
+
+
 def _resource(message: Descriptor) -> resource_pb2.ResourceDescriptor:
     extensions: Any = message.GetOptions().Extensions
     found: resource_pb2.ResourceDescriptor = extensions[resource_pb2.resource]

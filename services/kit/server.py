@@ -1,6 +1,6 @@
 """The gRPC server: every method wrapped by one guard, outermost first.
 
-capacity → identity → role → parse → field rules → deadline → idempotency → handler → errors → log.
+token → capacity → reach → role → parse → field rules → deadline → handler → idempotency → errors → log.
 Handlers are ``async def Method(self, request, call)``; nothing reaches them that the policy does not allow.
 """
 
@@ -48,9 +48,9 @@ from services.kit.errors import (
     to_status,
 )
 from services.kit.logs import logger
-from services.kit.policy import MethodRule, method_rules, validate
+from services.kit.policy import MethodRule, method_rules, redacted, validate
 from services.kit.settings import Settings
-from services.kit.tokens import TokenVerifier
+from services.kit.tokens import Subject, TokenVerifier
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_STREAM_SECONDS = 3_600.0
@@ -84,6 +84,7 @@ class Guard:
         self._verifier = verifier
         self._access = access
         self._clock = clock
+        self.logs_requests = settings.log_level == "debug"
         internal = max(1, int(settings.max_concurrent_calls * settings.worker_call_share))
         self._places = {True: internal, False: settings.max_concurrent_calls - internal}
 
@@ -103,9 +104,12 @@ class Guard:
                 methods[rule.name] = grpc.unary_unary_rpc_method_handler(guarded.unary)
         return grpc.method_handlers_generic_handler(service.descriptor.full_name, methods)
 
-    async def identify(self, rule: MethodRule, context: Context, locale: Locale) -> Call:
-        """Say who calls and what of the caller's reach counts for this method. Raises Unauthenticated."""
-        subject = self._verifier.verify(bearer_token(context))
+    def subject(self, context: Context) -> Subject:
+        """Say who calls, by the token alone. Raises Unauthenticated."""
+        return self._verifier.verify(bearer_token(context))
+
+    async def identify(self, rule: MethodRule, subject: Subject, context: Context, locale: Locale) -> Call:
+        """Say what of the caller's reach counts for this method, and until when the call may run."""
         internal = subject.use == "service"
         held: tuple[Grant, ...] = ()
         home = ""
@@ -114,9 +118,13 @@ class Guard:
             home = held[0].home_region_code if held else ""
             if rule.roles:
                 held = tuple(grant for grant in held if grant.roles & rule.roles)
-        streaming = rule.client_streaming or rule.server_streaming
-        allowed = MAX_STREAM_SECONDS if streaming else self._settings.default_deadline_seconds
         remaining = context.time_remaining()
+        if rule.client_streaming or rule.server_streaming:
+            allowed = MAX_STREAM_SECONDS if remaining is None else min(remaining, MAX_STREAM_SECONDS)
+        elif remaining is None:
+            allowed = self._settings.default_deadline_seconds
+        else:
+            allowed = min(remaining, self._settings.max_deadline_seconds)
         return Call(
             rule=rule,
             principal=subject.name,
@@ -126,8 +134,18 @@ class Guard:
             home_region_code=home,
             now=await self._clock(),
             locale=locale,
-            deadline=asyncio.get_running_loop().time() + (allowed if remaining is None else remaining),
+            deadline=asyncio.get_running_loop().time() + allowed,
         )
+
+    async def recheck(self, call: Call) -> None:
+        """Raise RoleMissing when the caller's reach has changed since the stream began."""
+        if call.internal:
+            return
+        held = await self._access.grants(call.principal)
+        if call.rule.roles:
+            held = tuple(grant for grant in held if grant.roles & call.rule.roles)
+        if scope_of(held) != call.scope:
+            raise RoleMissing(method=call.rule.name)
 
     def authorise(self, call: Call) -> None:
         """Raise RoleMissing unless the policy lets this caller use the method at all."""
@@ -194,6 +212,7 @@ class _GuardedMethod:
             request = self._parse(raw, call)
             async with asyncio.timeout_at(call.deadline):
                 async for message in self._handler(request, call):  # type: ignore[attr-defined]
+                    await self._guard.recheck(call)
                     yield message.SerializeToString()
 
     async def stream_unary(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
@@ -235,6 +254,8 @@ class _GuardedMethod:
         except DecodeError:
             raise invalid("request") from None
         validate(request)
+        if self._guard.logs_requests:
+            logger().debug("rpc_request", rpc=self._rule.path, principal=call.principal, request=redacted(request))
         if self._rule.changes_state:
             call.request_id = request.request_id  # type: ignore[attr-defined]
             # A step of a case is known by its id alone: done over after the worker died in it, it has later times.
@@ -273,12 +294,13 @@ class _GuardedMethod:
         refusal: DomainError | None = None
         locale = self._guard.locale_of(context)
         try:
-            call = await self._guard.identify(self._rule, context, locale)
-            self._guard.authorise(call)
-            with self._guard.place(internal=call.internal):
+            subject = self._guard.subject(context)
+            with self._guard.place(internal=subject.use == "service"):
+                call = await self._guard.identify(self._rule, subject, context, locale)
+                self._guard.authorise(call)
                 yield call
         except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
-            refusal = as_refusal(error, self._rule)
+            refusal = as_refusal(error, self._rule, call)
         finally:
             self._log(call, refusal, perf_counter() - started)
         if refusal is not None:
@@ -311,7 +333,7 @@ class _GuardedMethod:
         )
 
 
-def as_refusal(error: Exception, rule: MethodRule) -> DomainError:
+def as_refusal(error: Exception, rule: MethodRule, call: Call | None) -> DomainError:
     """Map any exception to a DomainError; unknown ones are logged once, with their traceback."""
     if isinstance(error, DomainError):
         return error
@@ -326,7 +348,8 @@ def as_refusal(error: Exception, rule: MethodRule) -> DomainError:
         return ServiceUnavailable()
     if isinstance(error, grpc.aio.AioRpcError):
         return from_rpc_error(error)
-    logger().error("rpc_failed", rpc=rule.path, exc_info=error)
+    principal, request_id = (call.principal, call.request_id) if call else ("", "")
+    logger().error("rpc_failed", rpc=rule.path, principal=principal, request_id=request_id, exc_info=error)
     return Internal()
 
 

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     worker_call_share: float = Field(default=0.25, gt=0, lt=1)
     """Share of the calls reserved for the worker, so that outer calls cannot starve inner ones."""
     default_deadline_seconds: float = Field(default=30.0, gt=0)
+    """Imposed on a call that brings no deadline."""
+    max_deadline_seconds: float = Field(default=120.0, gt=0)
+    """A caller that asks for longer keeps its place no longer than this."""
     shutdown_grace_seconds: float = Field(default=10.0, ge=0)
 
 

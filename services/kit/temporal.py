@@ -4,14 +4,14 @@ from temporalio.client import Client
 from temporalio.service import KeepAliveConfig, RetryConfig
 
 from services.kit.codec import CodecKeys, data_converter
-from services.kit.settings import Settings
+from services.kit.settings import Settings, required
 
 RETRY = RetryConfig(initial_interval_millis=50, max_interval_millis=1_000, max_elapsed_time_millis=3_000, max_retries=5)
 
 
 async def connect(settings: Settings, *, lazy: bool = True) -> Client:
     """Return a client; a lazy one connects at its first call, so services start while Temporal is down."""
-    keys = CodecKeys.load(settings.codec_keys_file) if settings.codec_keys_file else None
+    keys = CodecKeys.load(required(settings.codec_keys_file, "codec_keys_file"))
     return await Client.connect(
         settings.temporal_address,
         namespace=settings.temporal_namespace,

@@ -18,6 +18,7 @@ CREATE TABLE case_message (
     name text NOT NULL,
     at timestamptz NOT NULL,
     argument bytea NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
     created_time timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE case_message IS
