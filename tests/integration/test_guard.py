@@ -13,6 +13,8 @@ import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from dutyloop.audit.v1 import audit_pb2
+from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.policy.v1 import policy_pb2
@@ -273,6 +275,26 @@ async def test_a_revoked_role_stops_within_five_seconds(city: City, operator: Ca
     assert time.monotonic() - ended < REVOKED_SECONDS
 
 
+async def test_a_revoked_auditor_s_stream_ends(city: City, operator: Caller) -> None:
+    """Who left the audit office would go on reading the ledger for as long as a stream opened before stays open."""
+    auditor = await city.hires(policy_pb2.ROLE_AUDITOR)
+    stub = AuditServiceStub(city.house.channel)
+    follow = stub.FollowLedger(audit_pb2.FollowLedgerRequest(), timeout=60, metadata=auditor.metadata())
+    first = await follow.read()
+    assert first.ledger_entries
+    request = directory_pb2.ListAppointmentsRequest(person=auditor.name)
+    (appointment,) = (await operator.calls(city.house.directory.ListAppointments, request)).appointments
+    await operator.calls(
+        city.house.directory.EndAppointment, directory_pb2.EndAppointmentRequest(name=appointment.name)
+    )
+    await asyncio.sleep(REVOKED_SECONDS)
+    await city.reports()
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        while True:
+            assert await follow.read() is not grpc.aio.EOF
+    assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
 async def test_refusals_are_in_the_ledger(city: City) -> None:
     """An auditor would not see who tries doors that are closed to him."""
     curious = await city.hires(policy_pb2.ROLE_DUTY_HOLDER)
@@ -335,7 +357,13 @@ async def narrow(
 
     def opened() -> Any:
         return running_house(
-            database, postgres.secrets_file, temporal, keys, max_concurrent_calls=8, default_deadline_seconds=0.5
+            database,
+            postgres.secrets_file,
+            temporal,
+            keys,
+            max_concurrent_calls=8,
+            default_deadline_seconds=0.5,
+            max_deadline_seconds=5.0,
         )
 
     yield opened
@@ -349,6 +377,18 @@ async def test_a_missing_deadline_is_imposed(slow_reads: Callable[[], None], nar
         refusal = await status_of(house.directory.GetUnit(request, metadata=house.operator.metadata()))
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
         assert time.monotonic() - started < 3
+
+
+async def test_a_day_long_deadline_is_cut(slow_reads: Callable[[], None], narrow: Callable[[], Any]) -> None:
+    """A few callers with endless deadlines would keep every place while a backend hangs, and nobody else got in."""
+    async with narrow() as house:
+        started = time.monotonic()
+        call = house.directory.GetUnit(
+            directory_pb2.GetUnitRequest(name="units/root"), timeout=86_400, metadata=house.operator.metadata()
+        )
+        refusal = await status_of(call)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
+        assert time.monotonic() - started < 15
 
 
 async def test_overload_is_answered_while_the_worker_goes_on(

@@ -23,6 +23,7 @@ from services.kit.policy import (
     PolicyError,
     is_sensitive,
     method_rules,
+    redacted,
     resource_patterns,
     validate,
     violations_of,
@@ -381,3 +382,14 @@ def test_sensitive_fields_are_known(services: dict[str, ServiceDescriptor]) -> N
     """What an inspector writes about people would stand in the log."""
     fields = services["Good"].methods_by_name["Read"].input_type.fields_by_name
     assert (is_sensitive(fields["text"]), is_sensitive(fields["line"])) == (True, False)
+
+
+def test_sensitive_fields_stay_out_of_logs() -> None:
+    """Whoever reads the debug log would read what was found at every site, and who is who."""
+    request = hazard_pb2.ReportHazardRequest(
+        request_id="1", hazard=hazard_pb2.Hazard(site="sites/a", description="通道被占用", evidence=["x"])
+    )
+    assert redacted(request) == {
+        "request_id": "1",
+        "hazard": {"site": "sites/a", "description": "…", "evidence": ["x"]},
+    }
