@@ -32,6 +32,8 @@ ANSWER_MARGIN_SECONDS = 0.5
 ANSWER_DELIVERY_SECONDS = 2.0
 """How long an answer waits for its cases to be told; the relay tells them otherwise."""
 RELAY_DELIVERY_SECONDS = 5.0
+REMINDER_SECONDS = 5.0
+"""How long a repeated action waits for its case before it is given the answer on record."""
 IN_FLIGHT = 20
 RELAY_PAUSE_SECONDS = 1.0
 RELAY_BATCH = 200
@@ -70,12 +72,26 @@ class Cases:
         Raises the workflow's refusal as a DomainError, CaseUnavailable when nothing was decided in time.
         """
         stored = await self._database.stored_answer(call)
-        if stored is None:
+        if stored is not None:
+            await self._remind(call, workflow_id, update, action)
+        else:
             await self._update(call, workflow_id, update, action)
             stored = await self._database.stored_answer(call)
             if stored is None:
                 raise CaseUnavailable
         return answer.FromString(stored)
+
+    async def _remind(self, call: Call, workflow_id: str, update: str, action: dict[str, Any]) -> None:
+        """Put an action that is on record to the case again, which forgot it if everything crashed just then.
+
+        The update's id lets a case that knows of it answer at once; one that does not repeats its own step,
+        which the record recognises. Whatever comes of it, the answer on record stands.
+        """
+        try:
+            async with asyncio.timeout(REMINDER_SECONDS):
+                await self._update(call, workflow_id, update, action)
+        except (DomainError, TimeoutError) as error:
+            logger().info("case_not_reminded", workflow_id=workflow_id, update=update, error=type(error).__name__)
 
     async def _update(self, call: Call, workflow_id: str, update: str, action: dict[str, Any]) -> None:
         outer = {

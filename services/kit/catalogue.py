@@ -68,6 +68,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "not_after_start": ("必须晚于开始日期", "must come after the start"),
     "in_the_past": ("不得早于当前业务时间", "lies before the present business time"),
     "in_the_future": ("不得晚于当前业务时间", "lies after the present business time"),
+    "over_a_year_ahead": ("不得晚于一年之后", "lies more than a year ahead"),
+    "closed_down": ("所指场所已关闭", "names a site that was closed down"),
     "not_the_parent": ("不是上一级代码", "is not the code one level up"),
     "outside_parent": ("所在行政区划不包含本单位", "names a unit whose region does not contain this unit's"),
     "out_of_reach": ("不在您的职责范围内", "lies outside your reach"),

@@ -169,18 +169,59 @@ ON CONFLICT DO NOTHING
 RETURNING true
 """
 
-FINISH_WITH_ENTRY = """
+FINISH_WITH_ENTRY = f"""
 WITH entry AS (
-    INSERT INTO ledger.entry
-        (id, type, actor, business_time, recorded_time, objects, region_code, unit_path,
-         request_id, workflow_id, on_behalf_of, method, policy_version, envelope, salt, payload, leaf_hash)
+    INSERT INTO ledger.entry ({ledger.ENTRY_COLUMNS})
     VALUES ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 )
 INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING
 RETURNING true
-"""
+"""  # noqa: S608 (constants of the kit)
+
+ENTRY_CASTS = (
+    "text",
+    "text",
+    "text",
+    "timestamptz",
+    "timestamptz",
+    "text[]",
+    "text",
+    "text",
+    "text",
+    "text",
+    "text",
+    "text",
+    "text",
+    "bytea",
+    "bytea",
+    "bytea",
+    "bytea",
+)
+COMMAND_CASTS = ("text", "text", "text", "bytea", "bytea", "bytea[]")
+
+
+def at_once(change: str, parameters: int) -> str:
+    """Compose the one statement by which a decided change, its ledger entry and its answer commit together.
+
+    ``change`` is an ``UPDATE … RETURNING`` with that many parameters, guarded by the revision that was read:
+    where it changes nothing, nothing is written at all.
+    """
+    command = ", ".join(f"${parameters + 1 + index}::{cast}" for index, cast in enumerate(COMMAND_CASTS))
+    first = parameters + 1 + len(COMMAND_CASTS)
+    entry = ", ".join(f"${first + index}::{cast}" for index, cast in enumerate(ENTRY_CASTS))
+    return "\n".join(
+        (
+            f"WITH changed AS ({change}), entry AS (",
+            f"    INSERT INTO ledger.entry ({ledger.ENTRY_COLUMNS}) SELECT {entry} FROM changed",  # noqa: S608 (numbers and constants)
+            ")",
+            "INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)",
+            f"SELECT {command} FROM changed",  # noqa: S608 (numbers and constants)
+            "RETURNING true",
+        )
+    )
+
 
 INSERT_CASE_MESSAGE = """
 INSERT INTO case_message (kind, workflow_id, name, at, argument)
@@ -255,6 +296,29 @@ class Database:
         call.receipts.extend(receipts)
         if transaction.messages and self.tell_cases is not None:
             await self.tell_cases(transaction.messages)
+
+    async def apply(
+        self, call: Call, statement: str, arguments: Sequence[object], event: ledger.Event, answer: Message
+    ) -> bool:
+        """Commit a decided change in one round trip; False when what it was decided on has changed meanwhile.
+
+        For hot commands that need no lock: read, decide, then apply a statement made by ``at_once``. A repeated
+        request id violates the command's key and undoes the statement whole.
+        """
+        entry = ledger.entry_of(
+            call,
+            event,
+            actor=call.principal,
+            on_behalf_of=call.on_behalf_of,
+            method=call.rule.path,
+            request_id=call.request_id,
+        )
+        receipts = [entry.leaf_hash]
+        stored = (call.principal, call.rule.path, call.request_id, call.body_hash, answer.SerializeToString(), receipts)
+        if not await self.fetchval(statement, *arguments, *stored, *entry.columns):
+            return False
+        call.receipts.extend(receipts)
+        return True
 
     async def stored_answer(self, call: Call) -> bytes | None:
         """Return the answer this request got before. Raises RequestIdReused when its body was another."""

@@ -62,6 +62,7 @@ class MethodRule:
     request: Descriptor
     client_streaming: bool
     server_streaming: bool
+    subject: bool = False
 
     @property
     def changes_state(self) -> bool:
@@ -96,6 +97,7 @@ def _rule(service: ServiceDescriptor, method: MethodDescriptor) -> MethodRule:
         request=method.input_type,
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
+        subject=policy.subject,
     )
 
 

@@ -149,7 +149,8 @@ class Guard:
 
     def authorise(self, call: Call) -> None:
         """Raise RoleMissing unless the policy lets this caller use the method at all."""
-        allowed = call.rule.worker if call.internal else bool(call.grants) and call.rule.kind not in PERSONS_NEVER
+        entitled = bool(call.grants) or call.rule.subject
+        allowed = call.rule.worker if call.internal else entitled and call.rule.kind not in PERSONS_NEVER
         if not allowed:
             raise RoleMissing(method=call.rule.name)
 

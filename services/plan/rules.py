@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta, timezone
 
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
+from dutyloop.plan.v1 import plan_pb2
 from services.kit.errors import (
     DomainError,
     RuleNotMet,
@@ -23,6 +24,7 @@ BEIJING_SECONDS = 8 * 3_600
 DAY_SECONDS = 86_400
 YELLOW_DAYS = 5
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
+MAX_EVIDENCE = 200
 MAX_TASKS = 200_000
 """Of one holder and year; 500 daily duties stay below it."""
 
@@ -131,6 +133,23 @@ def holder_refusal(task: TaskStanding, actor: Actor, action: str, etag: str, sho
     if action == "submit_completion" and not set(task.expected_evidence) <= {*task.evidence_types, *shown}:
         return RuleNotMet(rule="a_completion_shows_the_expected_evidence")
     return RuleNotMet(rule="task_evidence_has_a_type_each")
+
+
+def report_refusal(task: plan_pb2.Task, list_state: str, actor: Actor, etag: str, shown: int) -> DomainError | None:
+    """Say why progress may not be reported on a task as it was read, None when it may; ``shown`` counts evidence."""
+    held = task.post in actor.posts if task.post else task.unit in actor.units
+    if not held:
+        return RuleNotMet(rule="a_task_is_reported_by_its_holder")
+    if list_state != "PUBLISHED":
+        return WrongState(state=list_state, action="report_progress")
+    if task.state != plan_pb2.TASK_STATE_OPEN:
+        state = plan_pb2.TaskState.Name(task.state).removeprefix("TASK_STATE_")
+        return WrongState(state=state, action="report_progress")
+    if etag and etag != task.etag:
+        return StaleEtag(resource=task.name)
+    if len(task.evidence) + shown > MAX_EVIDENCE:
+        return RuleNotMet(rule="task_evidence_has_a_type_each")
+    return None
 
 
 def judge_refusal(task: TaskStanding, actor: Actor, action: str, etag: str) -> DomainError:

@@ -10,13 +10,13 @@ from dutyloop.duty.v1 import duty_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.kit.access import Scope
 from services.kit.call import Call
-from services.kit.db import Database, Transaction
+from services.kit.db import Database, Transaction, at_once
 from services.kit.errors import AlreadyExists, DomainError, NotFound, StaleEtag, invalid
 from services.kit.ledger import Event
 from services.kit.names import id_of, optional_id
 from services.kit.paging import Page
 from services.plan import messages, rules
-from services.plan.messages import REGION_CODE, TASK_COLUMNS, UNIT_PATH
+from services.plan.messages import LIST_STATE, REGION_CODE, TASK_COLUMNS, UNIT_PATH
 from workflows.payloads import task_supervision
 
 LIST_COLUMNS = """
@@ -96,6 +96,10 @@ COUNT_TASKS = {
     for of_lists in (False, True)
     for unfinished in (False, True)
 }
+
+
+REPORT_ATTEMPTS = 5
+"""How often a report is decided anew when the task changes between reading and writing."""
 
 
 class PlanStore:
@@ -309,44 +313,48 @@ class PlanStore:
             return rows, len(rows)
         return rows, await self._database.fetchval(COUNT_TASKS[of_lists, wanted.unfinished], *of, *conditions)
 
-    REPORT = (
-        """
-        UPDATE task t
-        SET revision = t.revision + 1, progress_percent = $6, remark = $7,
-            evidence_types = t.evidence_types || $8::text[],
-            evidence_references = t.evidence_references || $9::text[]
-        FROM annual_task_list l
-        WHERE t.id = $1
-          AND l.id = t.annual_task_list_id
-          AND l.state = 'PUBLISHED'
-          AND t.state = 'OPEN'
-          AND (t.region_code ^@ ANY ($2::text[]) OR t.unit_path ^@ ANY ($3::text[]))
-          AND CASE t.post WHEN '' THEN t.unit = ANY ($4::text[]) ELSE t.post = ANY ($5::text[]) END
-          AND ($10 = '' OR t.revision::text = $10)
-          AND cardinality(t.evidence_types) + cardinality($8::text[]) <= 200
-        RETURNING
-        """
+    SELECT_REPORTED = (
+        "SELECT "
         + TASK_COLUMNS
+        + ", l.state FROM task t JOIN annual_task_list l ON l.id = t.annual_task_list_id WHERE t.id = $1"
+    )
+    REPORT = at_once(
+        """
+        UPDATE task
+        SET revision = revision + 1, progress_percent = $3, remark = $4,
+            evidence_types = evidence_types || $5::text[],
+            evidence_references = evidence_references || $6::text[]
+        WHERE id = $1 AND revision = $2::bigint AND state = 'OPEN'
+        RETURNING id
+        """,
+        parameters=6,
     )
 
     async def report(self, call: Call, request: plan_pb2.ReportProgressRequest) -> plan_pb2.Task:
-        """Note how far a task has come."""
+        """Note how far a task has come: read, decided and applied without a lock, since this is done most often."""
+        task_id = id_of(request.name, "tasks")
         types, references = messages.evidence_columns(request.evidence)
-        async with self._database.command(call) as tx:
-            row = await tx.fetchrow(
-                self.REPORT,
-                id_of(request.name, "tasks"),
-                *holder_of(call),
-                request.progress_percent,
-                request.remark,
-                types,
-                references,
-                request.etag,
-            )
+        actor = rules.Actor(call.principal, call.posts, call.units)
+        for _ in range(REPORT_ATTEMPTS):
+            row = await self._database.fetchrow(self.SELECT_REPORTED, task_id)
             if row is None:
-                raise await self._holder_refusal(tx, call, request.name, "report_progress", request.etag, types)
-            payload = {"progress_percent": request.progress_percent, "remark": request.remark}
-            return self._record_task(tx, call, "progressed", row, {**payload, "evidence": references})
+                raise NotFound(request.name)
+            call.scope.require(request.name, row[REGION_CODE], row[UNIT_PATH])
+            task = messages.task_message(row, call.now.timestamp())
+            refusal = rules.report_refusal(task, row[LIST_STATE], actor, request.etag, len(types))
+            if refusal is not None:
+                raise refusal
+            revision = int(task.etag)
+            task.etag = str(revision + 1)
+            task.progress_percent = request.progress_percent
+            task.remark = request.remark
+            task.evidence.extend(request.evidence)
+            payload = {"progress_percent": request.progress_percent, "remark": request.remark, "evidence": references}
+            event = self._task_event("progressed", task, row, payload)
+            arguments = (task_id, revision, request.progress_percent, request.remark, types, references)
+            if await self._database.apply(call, self.REPORT, arguments, event, task):
+                return task
+        raise StaleEtag(resource=request.name)
 
     SUBMIT = (
         """
@@ -460,17 +468,19 @@ class PlanStore:
         self, tx: Transaction, call: Call, happened: str, row: asyncpg.Record, payload: Mapping[str, object]
     ) -> plan_pb2.Task:
         task = messages.task_message(row, call.now.timestamp())
-        tx.record(
-            Event(
-                f"plan.task.{happened}",
-                [each for each in (task.name, task.annual_task_list, task.duty_item, task.post or task.unit) if each],
-                {"overdue": task.overdue, **payload},
-                row[REGION_CODE],
-                row[UNIT_PATH],
-                workflow_id=task_supervision.workflow_id(task.annual_task_list.removeprefix("annualTaskLists/")),
-            )
-        )
+        tx.record(self._task_event(happened, task, row, payload))
         return tx.answer(task)
+
+    @staticmethod
+    def _task_event(happened: str, task: plan_pb2.Task, row: asyncpg.Record, payload: Mapping[str, object]) -> Event:
+        return Event(
+            f"plan.task.{happened}",
+            [each for each in (task.name, task.annual_task_list, task.duty_item, task.post or task.unit) if each],
+            {"overdue": task.overdue, **payload},
+            row[REGION_CODE],
+            row[UNIT_PATH],
+            workflow_id=task_supervision.workflow_id(task.annual_task_list.removeprefix("annualTaskLists/")),
+        )
 
     SELECT_STANDING = """
         SELECT t.revision, t.state, l.state AS list_state, t.unit, t.post, t.submitters, t.expected_evidence,

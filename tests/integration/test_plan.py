@@ -1,0 +1,152 @@
+"""Annual tasks over the wire: progress is noted once however often it is sent, and by its holder only."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest_asyncio
+from google.type.date_pb2 import Date
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.duty.v1 import duty_pb2
+from dutyloop.duty.v1.duty_pb2_grpc import DutyServiceStub
+from dutyloop.kit.v1 import kit_pb2
+from dutyloop.plan.v1 import plan_pb2
+from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
+from dutyloop.policy.v1 import policy_pb2
+from tests.integration.house import Caller, RunningHouse
+from tests.integration.people import City
+
+if TYPE_CHECKING:
+    from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceAsyncStub
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A duty holder with a published annual list of monthly tasks."""
+
+    house: RunningHouse
+    holder: Caller
+    stub: "PlanServiceAsyncStub"
+    task: str
+
+    async def reports(self, percent: int, request_id: str = "", etag: str = "") -> plan_pb2.Task:
+        """Report progress."""
+        request = plan_pb2.ReportProgressRequest(
+            request_id=request_id or uuid.uuid4().hex,
+            name=self.task,
+            progress_percent=percent,
+            evidence=[plan_pb2.Evidence(type=duty_pb2.EVIDENCE_TYPE_RECORD, reference="doc-1")],
+            etag=etag,
+        )
+        return await self.holder.calls(self.stub.ReportProgress, request)
+
+    async def written(self, request_id: str) -> tuple[int, int]:
+        """Return how many stored answers and ledger entries there are of a request."""
+        (answers,) = await self.house.fetch("SELECT count(*) FROM plan.command WHERE request_id = $1", request_id)
+        (entries,) = await self.house.fetch("SELECT count(*) FROM ledger.entry WHERE request_id = $1", request_id)
+        return answers["count"], entries["count"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def desk(house: RunningHouse, city: City) -> Desk:
+    """Publish a holder's list and this year's tasks."""
+    duty = DutyServiceStub(house.channel)
+    people = city.home.people
+    editor, approver = people[policy_pb2.ROLE_LIST_EDITOR], people[policy_pb2.ROLE_LIST_APPROVER]
+    holder = await city.hires(policy_pb2.ROLE_DUTY_HOLDER)
+    appointments = await house.operator.calls(
+        house.directory.ListAppointments, directory_pb2.ListAppointmentsRequest(person=holder.name)
+    )
+    now = await house.now()
+    draft = await editor.calls(
+        duty.CreateResponsibilityList,
+        duty_pb2.CreateResponsibilityListRequest(
+            responsibility_list=duty_pb2.ResponsibilityList(
+                kind=duty_pb2.LIST_KIND_DUTY,
+                display_name="职责清单",
+                unit=city.home.office,
+                post=appointments.appointments[0].post,
+                effective_date=Date(year=now.year, month=1, day=1),
+            )
+        ),
+    )
+    item = duty_pb2.DutyItem(
+        number="1",
+        text="每月检查",
+        law="安全生产法",
+        article="第六十二条",
+        type=duty_pb2.DUTY_TYPE_SUPERVISORY,
+        involvement=duty_pb2.INVOLVEMENT_LEAD,
+        recurrence="FREQ=MONTHLY;BYMONTHDAY=10",
+    )
+    header = kit_pb2.ImportHeader(request_id=uuid.uuid4().hex)
+    rows = [duty_pb2.DutyItemRow(row=1, item=item)]
+    await editor.sends(
+        duty.ImportDutyItems,
+        duty_pb2.ImportDutyItemsRequest(header=header, responsibility_list=draft.name, rows=rows),
+    )
+    await editor.calls(duty.SubmitResponsibilityList, duty_pb2.SubmitResponsibilityListRequest(name=draft.name))
+    await approver.calls(duty.ApproveResponsibilityList, duty_pb2.ApproveResponsibilityListRequest(name=draft.name))
+    stub = PlanServiceStub(house.channel)
+    request = plan_pb2.GenerateAnnualTaskListRequest(responsibility_list=draft.name, year=now.year)
+    annual = await editor.calls(stub.GenerateAnnualTaskList, request)
+    await approver.calls(stub.PublishAnnualTaskList, plan_pb2.PublishAnnualTaskListRequest(name=annual.name))
+    tasks = await holder.calls(stub.ListTasks, plan_pb2.ListTasksRequest(annual_task_list=annual.name))
+    return Desk(house, holder, stub, tasks.tasks[-1].name)
+
+
+async def test_progress_is_kept_with_its_evidence(desk: Desk) -> None:
+    """A holder would report, and the supervisor would see nothing of it."""
+    before = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+    answer = await desk.reports(30)
+    kept = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+    assert kept == answer
+    assert (kept.progress_percent, int(kept.etag)) == (30, int(before.etag) + 1)
+    assert len(kept.evidence) == len(before.evidence) + 1
+
+
+async def test_a_report_sent_again_is_noted_once(desk: Desk) -> None:
+    """Each repeat after a lost answer would add the evidence once more and move the task's etag."""
+    request_id = uuid.uuid4().hex
+    first = await desk.reports(40, request_id)
+    await desk.reports(45)
+    assert await desk.reports(40, request_id) == first
+    assert await desk.written(request_id) == (1, 1)
+
+
+async def test_twenty_repeats_at_once_are_one_report(desk: Desk) -> None:
+    """A client that retries in haste would report twenty times."""
+    request_id = uuid.uuid4().hex
+    answers = await asyncio.gather(*(desk.reports(50, request_id) for _ in range(20)))
+    assert all(answer == answers[0] for answer in answers)
+    assert await desk.written(request_id) == (1, 1)
+
+
+async def test_reports_at_once_are_all_kept(desk: Desk) -> None:
+    """Of two reports decided on the same reading, one would overwrite the other's evidence."""
+    before = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+    await asyncio.gather(*(desk.reports(60) for _ in range(4)))
+    after = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+    assert len(after.evidence) == len(before.evidence) + 4
+    assert int(after.etag) == int(before.etag) + 4
+
+
+async def test_a_stale_report_is_refused(desk: Desk) -> None:
+    """A report written on an old view would undo what was reported since."""
+    try:
+        await desk.reports(70, etag="1")
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.ABORTED
+    else:
+        raise AssertionError("a stale etag was accepted")
+
+
+async def test_a_colleague_may_not_report(desk: Desk, city: City) -> None:
+    """Duties would be shown performed by whoever likes to, not by who holds them."""
+    colleague = await city.hires(policy_pb2.ROLE_DUTY_HOLDER)
+    request = plan_pb2.ReportProgressRequest(name=desk.task, progress_percent=80)
+    refusal = await colleague.refused(desk.stub.ReportProgress, request)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "RULE_NOT_MET")
