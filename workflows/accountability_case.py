@@ -1,9 +1,10 @@
 """The accountability case: facts, decision or exemption, appeal window, closure.
 
-One per subject and matter. Who handed in facts never decides, and the subject does neither. A decided
-measure against which the law gives a remedy keeps the case open until the window for it ends; an appeal
-filed meanwhile stands beside the case and does not suspend the measure (Civil Servants Law §96,
-Supervision Law §56). Deciding appeals is no part of this case.
+One per subject and matter. Who opened the case or handed in facts never decides, and the subject does
+neither. A term for facts or decision that is missed is recorded, and the case waits on. A decided measure
+against which the law gives a remedy keeps the case open until the window for it ends; an appeal filed
+meanwhile stands beside the case and does not suspend the measure (Civil Servants Law §96, Supervision Law
+§56). Deciding appeals is no part of this case.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps,
 from workflows.deadline import Deadline
 
 BEIJING = timezone(timedelta(hours=8))
+OVERDUE = {"OPENED": "facts_overdue", "FACTS_SUBMITTED": "decision_overdue"}
+"""States that await a decision, and the transition that records their missed term; the state stays."""
 
 
 @workflow.defn(name=WORKFLOW)
@@ -48,10 +51,12 @@ class AccountabilityCase:
         self._steps = Steps()
         # Handlers await clocks and recordings; without the lock two decisions could both pass their checks.
         self._one_action = asyncio.Lock()
+        self._term = Deadline(self._clock, start.due_time)
 
     @workflow.run
     async def run(self, start: AccountabilityStart) -> AccountabilityResult:
-        await workflow.wait_condition(lambda: self._case.state in ("DECIDED", "EXEMPTED"))
+        while await self._term.reached_before(self._is_decided):
+            await self._note_overdue()
         if self._case.state == "DECIDED":
             await self._let_appeal_window_pass()
             async with self._one_action:
@@ -83,6 +88,7 @@ class AccountabilityCase:
                 due_time=await self._due(self._clock.now(), self._start.terms.decide),
             )
             await self._record("facts_submitted", submitted, action.outer)
+            self._term.move(submitted.due_time)
             if handler not in self._handlers:
                 self._handlers.append(handler)
 
@@ -147,6 +153,9 @@ class AccountabilityCase:
                 raise wrong_state("APPEAL_FILED", "file_appeal")
             await self._record("appeal_filed", replace(self._case, appeal=Appeal(action.reason, now)), action.outer)
 
+    def _is_decided(self) -> bool:
+        return self._case.state not in OVERDUE
+
     def _require(self, action: str, *states: str) -> None:
         if self._case.state not in states:
             raise wrong_state(self._case.state, action)
@@ -158,8 +167,20 @@ class AccountabilityCase:
     def _require_decider(self, outer: Outer, step: str) -> None:
         self._require(step, "FACTS_SUBMITTED")
         self._require_other_than_subject(outer.principal, step)
+        if outer.principal == self._start.opener:
+            raise same_person(outer.principal, "open", step)
         if outer.principal in self._handlers:
             raise same_person(outer.principal, "submit_facts", step)
+
+    async def _note_overdue(self) -> None:
+        """Record, once for each term, that it passed without facts or without a decision."""
+        async with self._one_action:
+            due = self._term.due
+            # Facts or a decision may have held the lock while the timer fired.
+            if self._is_decided() or due is None or due > self._clock.now():
+                return
+            await self._record(OVERDUE[self._case.state], self._case, None)
+            self._term.move(None)
 
     async def _let_appeal_window_pass(self) -> None:
         due = self._case.appeal_due_time

@@ -1,7 +1,8 @@
 """The rectification case: assign, plan, rectify, reinspect, write off, look back.
 
 One per hazard that needs time. Each stage has a term; a term that runs out opens a supervision case,
-whose ladder climbs until the stage is done. The person who rectified never reinspects nor looks back.
+whose ladder climbs until the stage is done. Who planned, answers for the plan or rectified never reinspects
+nor looks back.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ from workflows.deadline import Deadline
 BEIJING = timezone(timedelta(hours=8))
 SUPERVISED = {"REPORTED": "assign", "ASSIGNED": "plan", "PLANNED": "rectify", "RECTIFIED": "reinspect"}
 """Stages whose missed term opens a supervision case; a missed look-back only turns the light red."""
+LONGEST_TERM = timedelta(days=366)
+"""The furthest last day of a plan or an extension (our cap, not statutory)."""
 
 
 @workflow.defn(name=WORKFLOW)
@@ -54,6 +57,7 @@ class Rectification:
         self._steps = Steps()
         self._supervision = ""
         self._rectifiers: list[str] = []
+        self._planners: list[str] = []
         # Handlers await calendar and recording; without the lock two actions could both pass their checks.
         self._one_action = asyncio.Lock()
 
@@ -80,9 +84,14 @@ class Rectification:
 
     @workflow.update
     async def assign(self, action: Assign) -> None:
-        """Assign the hazard to the unit that must rectify it."""
+        """Assign the hazard to the unit that must rectify it; handing it on to another gives no new term."""
         async with self._one_action:
             self._require("assign", "REPORTED", "ASSIGNED")
+            if self._hazard.state == "ASSIGNED":
+                if action.unit == self._hazard.unit:
+                    raise refuse("RULE_NOT_MET", rule="reassigned_to_another_unit_only")
+                await self._record("assigned", replace(self._hazard, unit=action.unit), action.outer)
+                return
             due = await self._due(self._start.terms.plan)
             await self._move(
                 "assigned", replace(self._hazard, state="ASSIGNED", unit=action.unit, due_time=due), action.outer
@@ -90,25 +99,30 @@ class Rectification:
 
     @workflow.update
     async def submit_plan(self, action: SubmitPlan) -> None:
-        """Take the five-element plan; its last day becomes the term."""
+        """Take the five-element plan; its last day becomes the term, which from then on a supervisor alone moves."""
         async with self._one_action:
-            self._require("plan", "ASSIGNED", "PLANNED")
+            self._require("plan", "ASSIGNED")
+            self._require_own(action.unit)
             due = end_of(action.plan.finish_date)
             if due <= self._clock.now():
                 raise refuse("INVALID_FIELD", field="plan.finish_date", problem="in_the_past")
+            self._require_within_cap(due, "plan.finish_date")
             planned = replace(self._hazard, state="PLANNED", plan=action.plan, extension=None, due_time=due)
             await self._move("planned", planned, action.outer)
+            self._planners += [action.outer.principal, action.plan.responsible]
 
     @workflow.update
     async def request_extension(self, action: RequestExtension) -> None:
         """Note that more time is asked for; the term runs on until it is granted."""
         async with self._one_action:
             self._require("request_extension", "PLANNED")
+            self._require_own(action.unit)
             due = self._hazard.due_time
             if due is None or self._clock.now() >= due:
                 raise refuse("WINDOW_CLOSED", closed=last_day_before(due))
             if end_of(action.finish_date) <= due:
                 raise refuse("INVALID_FIELD", field="extension.finish_date", problem="not_after_start")
+            self._require_within_cap(end_of(action.finish_date), "extension.finish_date")
             extension = Extension(action.finish_date, action.reason, action.outer.principal)
             await self._record("extension_requested", replace(self._hazard, extension=extension), action.outer)
 
@@ -137,6 +151,7 @@ class Rectification:
         """Take the report that the hazard is rectified; who reports it may never reinspect it."""
         async with self._one_action:
             self._require("rectify", "PLANNED")
+            self._require_own(action.unit)
             rectified = replace(
                 self._hazard,
                 state="RECTIFIED",
@@ -149,10 +164,10 @@ class Rectification:
 
     @workflow.update
     async def reinspect(self, action: Judge) -> None:
-        """Write the hazard off, or send it back to be rectified again."""
+        """Write the hazard off, or send it back to be rectified again, by the same plan within a term of its own."""
         async with self._one_action:
             self._require("reinspect", "RECTIFIED")
-            self._require_other_than_rectifier(action.outer, "reinspect")
+            self._require_independent(action.outer, "reinspect")
             if action.verdict == "PASS":
                 await self._move(
                     "written_off",
@@ -169,7 +184,11 @@ class Rectification:
                 )
             else:
                 failed = replace(
-                    self._hazard, state="PLANNED", rectifier="", due_time=await self._due(self._start.terms.plan)
+                    self._hazard,
+                    state="PLANNED",
+                    rectifier="",
+                    extension=None,
+                    due_time=await self._due(self._start.terms.rectify_again),
                 )
                 await self._move("reinspection_failed", failed, action.outer, action.remark)
 
@@ -178,7 +197,7 @@ class Rectification:
         """End the case, or reopen the hazard one grade up."""
         async with self._one_action:
             self._require("look_back", "WRITTEN_OFF")
-            self._require_other_than_rectifier(action.outer, "look_back")
+            self._require_independent(action.outer, "look_back")
             if action.verdict == "PASS":
                 closed = replace(self._hazard, state="CLOSED", due_time=None)
                 await self._move("closed", closed, action.outer, action.remark)
@@ -195,10 +214,14 @@ class Rectification:
 
     @workflow.update
     async def close_down(self, action: CloseDown) -> None:
-        """End the case because its site was closed down by order."""
+        """End the case because its site was closed down by order; what was written off before stays so."""
         async with self._one_action:
-            if self._hazard.state in ("WRITTEN_OFF", "CLOSED"):
+            if self._hazard.state == "CLOSED":
                 raise wrong_state(self._hazard.state, "close_down")
+            if self._hazard.state == "WRITTEN_OFF":
+                ended = replace(self._hazard, state="CLOSED", due_time=None, site_order=action.site_order)
+                await self._move("closed", ended, None)
+                return
             closed = replace(
                 self._hazard,
                 state="CLOSED",
@@ -216,10 +239,21 @@ class Rectification:
         if self._hazard.state not in states:
             raise wrong_state(self._hazard.state, action)
 
-    def _require_other_than_rectifier(self, outer: Outer, step: str) -> None:
-        # Over the whole history: who rectified an earlier attempt does not judge a later one either.
+    def _require_own(self, unit: str) -> None:
+        # The service let the person act for ``unit``; the hazard may have been handed on meanwhile.
+        if unit != self._hazard.unit:
+            raise refuse("STALE_ETAG", resource=self._hazard.hazard)
+
+    def _require_within_cap(self, due: datetime, field: str) -> None:
+        if due > self._clock.now() + LONGEST_TERM:
+            raise refuse("INVALID_FIELD", field=field, problem="over_a_year_ahead")
+
+    def _require_independent(self, outer: Outer, step: str) -> None:
+        # Over the whole history: who took part in an earlier attempt does not judge a later one either.
         if outer.principal in self._rectifiers:
             raise same_person(outer.principal, "rectify", step)
+        if outer.principal in self._planners:
+            raise same_person(outer.principal, "plan", step)
 
     async def _due(self, term: Term) -> datetime:
         return await workflow.execute_local_activity_method(

@@ -39,6 +39,7 @@ class ReplayReport:
     replayed: int = 0
     events: int = 0
     by_workflow: dict[str, int] = field(default_factory=dict)
+    workflow_ids: set[str] = field(default_factory=set, repr=False)
     failures: list[ReplayFailure] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -90,6 +91,7 @@ async def _replay_one(
     except Exception as error:  # noqa: BLE001 (one history that breaks must not hide the others)
         cause = f"{type(error).__name__}: {error}"
     report.replayed += 1
+    report.workflow_ids.add(workflow_id)
     report.by_workflow[workflow] = report.by_workflow.get(workflow, 0) + 1
     if cause and len(report.failures) < MAX_FAILURES:
         report.failures.append(ReplayFailure(workflow_id, run_id, workflow, cause))

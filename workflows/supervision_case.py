@@ -1,7 +1,8 @@
 """The supervision case: study, handle, supervise, conclude (研、办、督、结).
 
 One per tracked matter. When its term passes the pinned ladder climbs, rung by rung, until the case is
-concluded: by a person who reported nothing on it, or by the case whose hazard or task it was about.
+concluded: by a person who reported nothing on it and whom no rung addressed, or by the case whose hazard
+or task it was about.
 """
 
 import asyncio
@@ -50,6 +51,7 @@ class SupervisionCase:
         self._clock = CaseClock(start.opened)
         self._case = SupervisionSnapshot(start.case, "STUDY", start.due_time)
         self._reporters: list[str] = []
+        self._addressed: list[str] = []
         self._steps = Steps()
         # Handlers and rungs await recordings; without the lock a rung could fire after the conclusion.
         self._one_action = asyncio.Lock()
@@ -92,13 +94,13 @@ class SupervisionCase:
 
     @workflow.update
     async def conclude(self, action: Conclude) -> None:
-        """Conclude by a person who neither answers for the matter nor reported on it."""
+        """Conclude by a person who neither answers for the matter, nor reported on it, nor was addressed over it."""
         async with self._one_action:
             self._require_open("conclude")
             person = action.outer.principal
             if person in self._reporters:
                 raise same_person(person, "report_progress", "conclude")
-            if person == self._start.person:
+            if person == self._start.person or person in self._addressed:
                 raise same_person(person, "answer", "conclude")
             await self._end(replace(self._case, conclusion=action.conclusion, concluder=person), action.outer)
 
@@ -152,6 +154,7 @@ class SupervisionCase:
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
+        self._addressed.append(addressee.person)
         opened = await self._open_accountability(addressee, measure) if rung.kind == INQUIRY else ""
         climbed = replace(
             self._case,

@@ -4,10 +4,18 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from infra.demo.actors import Actor
 
+ENDED: Mapping[str, tuple[str, ...]] = {
+    "hazard.hazard.": ("CLOSED",),
+    "inspection.tour.": ("CLOSED",),
+    "accountability.supervision_case.": ("CONCLUDED",),
+    "accountability.accountability_case.": ("CLOSED", "EXEMPTED"),
+}
+"""The states in which a case's workflow has ended, by the beginning of its entries' types."""
 RUNG_KINDS = ("REMINDER", "SUPERVISION_NOTICE", "TALK", "CIRCULAR", "INQUIRY")
 
 
@@ -30,6 +38,21 @@ class Account:
     decided: set[str] = field(default_factory=set)
     exempted: set[str] = field(default_factory=set)
     refusals: Counter[str] = field(default_factory=Counter)
+    closed: set[str] = field(default_factory=set)
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def place(self, time: datetime, kind: str, workflow_id: str, state: object) -> None:
+        """Take an entry's business time into account, and the state to which it brought a case."""
+        self.first = min(self.first or time, time)
+        self.last = max(self.last or time, time)
+        ended = next((states for start, states in ENDED.items() if kind.startswith(start)), ())
+        if not workflow_id or not ended or not state:
+            return
+        if state in ended:
+            self.closed.add(workflow_id)
+        else:
+            self.closed.discard(workflow_id)
 
     def read(self, kind: str, actor: str, objects: list[str], payload: Mapping[str, Any]) -> None:
         """Take one entry into account."""
@@ -90,6 +113,8 @@ class Account:
             "cases_decided": len(self.decided),
             "cases_exempted": len(self.exempted),
             "refusals": sum(self.refusals.values()),
+            "cases_closed": len(self.closed),
+            "virtual_days": (self.last - self.first).days if self.first and self.last else 0,
         }
 
 
@@ -99,9 +124,11 @@ async def entries(auditor: Actor) -> AsyncIterator[Any]:
         yield entry
 
 
-async def from_ledger(auditor: Actor) -> dict[str, Any]:
-    """Read the whole ledger and return the figures."""
+async def from_ledger(auditor: Actor) -> Account:
+    """Read the whole ledger, as far as the auditor reaches: the city, not the bootstrap nor the clock's entries."""
     account = Account()
     async for entry in entries(auditor):
-        account.read(entry.type, entry.actor, list(entry.objects), json.loads(entry.payload_json or "{}"))
-    return account.figures()
+        payload = json.loads(entry.payload_json or "{}")
+        account.place(entry.business_time.ToDatetime(tzinfo=UTC), entry.type, entry.workflow_id, payload.get("state"))
+        account.read(entry.type, entry.actor, list(entry.objects), payload)
+    return account

@@ -6,13 +6,13 @@ from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from infra.demo import city
-from infra.demo.actors import day, in_turn_of
+from infra.demo.actors import Actor, day, in_turn_of
 from infra.demo.cast import AT_ONCE, Cast
 
 IDLE_LEADERS = 2
 """The last leaders report nothing, so that tasks fall overdue."""
 EXEMPTED_LEADER = 4
-"""This leader reports on every duty at once; later the record exempts him."""
+"""This leader performs every duty at once; later the record exempts him."""
 
 
 @dataclass(slots=True)
@@ -80,14 +80,12 @@ async def _publish(cast: Cast, leader: int) -> LeaderLists:
 
 
 async def perform_every_duty(cast: Cast, lists: LeaderLists) -> None:
-    """Have one leader report progress on each duty of the list: the record that later exempts him."""
+    """Have one leader complete a task of each duty of the list, confirmed: the record that later exempts him."""
     leader = cast.leaders[EXEMPTED_LEADER]
-    seen: set[str] = set()
     tasks = [task async for task in leader.pages("plan.ListTasks", "tasks", annual_task_list=lists.annual_list)]
-    for task in tasks:
-        if task.duty_item not in seen:
-            seen.add(task.duty_item)
-            await leader.do("plan.ReportProgress", name=task.name, progress_percent=50, remark="已部署")
+    first_of_duty = {task.duty_item: task for task in reversed(tasks)}
+    for task in first_of_duty.values():
+        await _complete_task(cast, leader, task)
 
 
 async def work_on_tasks(cast: Cast, lists: list[LeaderLists], until_day: int) -> None:
@@ -117,19 +115,23 @@ async def _complete(cast: Cast, leader: int, lists: LeaderLists, before: object)
         )
     ]
     for task in open_tasks:
-        evidence = [
-            plan_pb2.Evidence(type=expected, reference=f"doc-{task.name.rpartition('/')[2]}")
-            for expected in task.expected_evidence
-        ]
-        await holder.do("plan.SubmitCompletion", name=task.name, evidence=evidence)
-        await cast.supervisor.do("plan.ConfirmCompletion", name=task.name)
+        await _complete_task(cast, holder, task)
+
+
+async def _complete_task(cast: Cast, holder: Actor, task: plan_pb2.Task) -> None:
+    evidence = [
+        plan_pb2.Evidence(type=expected, reference=f"doc-{task.name.rpartition('/')[2]}")
+        for expected in task.expected_evidence
+    ]
+    await holder.do("plan.SubmitCompletion", name=task.name, evidence=evidence)
+    await cast.supervisor.do("plan.ConfirmCompletion", name=task.name)
 
 
 async def task_record(cast: Cast, leader: int) -> dict[str, str]:
-    """Return, for each duty item of a leader, one ledger entry that shows the leader performing it."""
+    """Return, for each recurring duty of a leader, the ledger entry of the first completion of a task of it."""
     entries: dict[str, str] = {}
     async for entry in cast.auditor.pages(
-        "audit.ListLedgerEntries", "ledger_entries", actor=cast.leaders[leader].name, type_prefix="plan.task."
+        "audit.ListLedgerEntries", "ledger_entries", actor=cast.leaders[leader].name, type_prefix="plan.task.submitted"
     ):
         for item in entry.objects:
             if item.startswith("dutyItems/"):

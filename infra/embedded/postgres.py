@@ -226,14 +226,46 @@ class EmbeddedPostgres:
             self._lock = None
 
     async def destroy(self) -> None:
-        """Stop the server and delete its cluster for good: for tests, whose data nobody will miss."""
+        """Stop the server and delete its cluster for good, one that another object started as well.
+
+        Raises StackError when another process runs it.
+        """
         await self.stop()
-        if self._place is not None:
-            await asyncio.to_thread(shutil.rmtree, self._place.home, ignore_errors=True)
-            if self._place.os_user is not None:
-                _register_of(self._place.home).unlink(missing_ok=True)
+        if not self._data_dir.is_dir():
+            return
+        self._data_dir = self._data_dir.resolve()
+        lock = DirectoryLock(self._data_dir / "postgres.lock")
+        lock.acquire(f"the PostgreSQL of {self._data_dir}")
+        try:
+            home, system = self._home_to_delete()
+            if home is not None:
+                if home.exists():
+                    await _end_previous_server(home / "data")
+                    await asyncio.to_thread(shutil.rmtree, home)
+                if system:
+                    _register_of(home).unlink(missing_ok=True)
             for name in ("postgres.json", "superuser.secret", "secrets.json"):
                 (self._data_dir / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StackError(f"the PostgreSQL data of {self._data_dir} cannot be deleted: {error}") from None
+        finally:
+            lock.release()
+        self._place = None
+
+    def _home_to_delete(self) -> tuple[Path | None, bool]:
+        """Return the folder of the cluster, if it has one, and whether that is in ``SYSTEM_DIR``."""
+        marker = self._data_dir / "postgres.json"
+        if not marker.exists():
+            home = self._place.home if self._place is not None else self._data_dir / "postgres"
+            return home if home.exists() else None, home.parent == SYSTEM_DIR
+        home = Path(orjson.loads(marker.read_bytes())["system_cluster"])
+        if os.geteuid() != 0:
+            raise StackError(f"{self._data_dir} was started by root and keeps its data in {home}: delete it as root")
+        if home.parent != SYSTEM_DIR:
+            raise StackError(f"{marker} does not name a cluster below {SYSTEM_DIR}")
+        if home.exists():
+            self._require_sole_owner(home)
+        return home, True
 
     def _locate(self, os_user: OsUser | None) -> _Place:
         """Find the cluster that ``data_dir`` names in postgres.json, or choose a place for one."""

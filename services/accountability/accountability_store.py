@@ -1,6 +1,7 @@
 """Accountability cases in PostgreSQL, with the measures they decide."""
 
 import dataclasses
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
@@ -23,6 +24,16 @@ CASE_COLUMNS = """
     instrument_number, influence_months, influence_end_time, grounds, exemption, appeal_due_time, appeal_basis,
     appeal_reason, appeal_time, close_time
 """
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOpening:
+    """What a case opens with beside its request. ``stood_in_for`` is the unknown person whom the subject replaces."""
+
+    place: Place
+    terms: accountability.AccountabilityTerms
+    due: datetime
+    stood_in_for: str = ""
 
 
 class AccountabilityStore:
@@ -56,16 +67,12 @@ class AccountabilityStore:
     )
 
     async def open_case(
-        self,
-        call: Call,
-        case: accountability_pb2.AccountabilityCase,
-        place: Place,
-        terms: accountability.AccountabilityTerms,
-        due: datetime,
+        self, call: Call, case: accountability_pb2.AccountabilityCase, opening: CaseOpening
     ) -> accountability_pb2.AccountabilityCase:
         """Open a case and have its workflow started; a workflow is answered the one its measure opened before."""
         identifier = call.new_id()
         name = name_of("accountabilityCases", identifier)
+        place, opener = opening.place, "" if call.internal else call.principal
         async with self._database.command(call) as tx:
             if call.internal and (open_one := await tx.fetchrow(self.SELECT_OF_MEASURE, case.measure, case.subject)):
                 return tx.answer(messages.accountability_message(open_one, call.now))
@@ -82,9 +89,9 @@ class AccountabilityStore:
                 case.hazard,
                 case.task,
                 case.supervision_case,
-                "" if call.internal else call.principal,
+                opener,
                 call.now,
-                due,
+                opening.due,
             )
             assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             causes = (row["measure"], row["supervision_case"], row["hazard"], row["task"])
@@ -99,13 +106,16 @@ class AccountabilityStore:
                         "measure": row["measure"],
                         "supervision_case": row["supervision_case"],
                         "due_time": row["due_time"],
+                        "stood_in_for": opening.stood_in_for,
                     },
                     row["region_code"],
                     row["unit_path"],
                     workflow_id=accountability.workflow_id(identifier),
                 )
             )
-            start = accountability.AccountabilityStart(name, call.now, due, row["subject"], terms)
+            start = accountability.AccountabilityStart(
+                name, call.now, opening.due, row["subject"], opening.terms, opener
+            )
             tx.start_case(
                 accountability.WORKFLOW, accountability.workflow_id(identifier), call.now, dataclasses.asdict(start)
             )

@@ -1,6 +1,7 @@
 """What supervision and accountability must know of other services' things: units, people, lists, ledger entries."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -11,7 +12,16 @@ from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
-from services.accountability.rules import Evidence
+from dutyloop.policy.v1 import policy_pb2
+from services.accountability.rules import (
+    COMPLETIONS,
+    Completion,
+    Evidence,
+    ListVersion,
+    check_hazard_settled,
+    check_task_settled,
+    governed,
+)
 from services.accountability.store import Place
 from services.kit.call import Call
 from services.kit.clients import Clients
@@ -20,6 +30,18 @@ from workflows.payloads import Term
 
 BEIJING = timezone(timedelta(hours=8))
 PAGE = 1_000
+LATELY = timedelta(days=366)
+"""How long after leaving office a person may still be named: twelve months, a leap year's included."""
+HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
+"""Roles of the posts that answer for a unit, as the ladder understands them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Who heads a unit, and in which post."""
+
+    person: str
+    post: str
 
 
 class References:
@@ -44,14 +66,39 @@ class References:
         """Raise InvalidFields on an unknown region."""
         await self._existing(self._clients.directory.GetRegion, directory_pb2.GetRegionRequest(name=region), field)
 
-    async def require_person(self, person: str, field: str) -> None:
-        """Raise InvalidFields on an unknown person."""
-        await self._existing(self._clients.directory.GetPerson, directory_pb2.GetPersonRequest(name=person), field)
+    async def require_person(self, call: Call, person: str, near: str, field: str) -> None:
+        """Raise InvalidFields unless the person holds, or held of late, a post within the caller's reach.
+
+        ``near`` is a unit in which that post may well be. An unknown person is answered the same as a foreign one.
+        """
+        known = await self._existing(
+            self._clients.directory.GetPerson, directory_pb2.GetPersonRequest(name=person), field
+        )
+        posts = await self._posts_held(person, call.now, since=call.now - LATELY)
+        for unit in await self._units_of(posts, (near, known.unit)):
+            place = await self.place(unit, field)
+            if call.scope.covers(place.region_code, place.unit_path):
+                return
+        raise invalid(field, "unknown_reference")
+
+    async def is_known(self, person: str) -> bool:
+        """Tell whether directory knows a person."""
+        try:
+            await self._clients.call(self._clients.directory.GetPerson, directory_pb2.GetPersonRequest(name=person))
+        except NotFound:
+            return False
+        return True
+
+    async def head_of(self, unit: str, now: datetime) -> Head | None:
+        """Return who heads a unit today: the first holder of a post that answers for it."""
+        async for post in self._posts(unit):
+            if any(role in HEAD_ROLES for role in post.roles) and (person := await self.holder_of(post.name, now)):
+                return Head(person, post.name)
+        return None
 
     async def require_post_of(self, unit: str, post: str, field: str) -> None:
         """Raise InvalidFields unless the post is one of the unit's."""
-        request = directory_pb2.ListPostsRequest(page_size=PAGE, unit=unit)
-        async for each in self._pages(self._clients.directory.ListPosts, request, "posts"):
+        async for each in self._posts(unit):
             if each.name == post:
                 return
         raise invalid(field, "unknown_reference")
@@ -80,6 +127,14 @@ class References:
         request = inspection_pb2.GetTourRequest(name=tour)
         await self._require_reach(call, await self._existing(self._clients.inspection.GetTour, request, field), field)
 
+    async def require_settled(self, source: str, matter: str, hazard: str, task: str) -> None:
+        """Raise RuleNotMet while the overdue hazard or task of a case is still unsettled."""
+        if source == "OVERDUE_HAZARD" and hazard:
+            found = await self._clients.call(self._clients.hazard.GetHazard, hazard_pb2.GetHazardRequest(name=hazard))
+            check_hazard_settled(found, matter)
+        if source == "OVERDUE_TASK" and task:
+            check_task_settled(await self._clients.call(self._clients.plan.GetTask, plan_pb2.GetTaskRequest(name=task)))
+
     async def due(self, start: datetime, term: Term) -> datetime:
         """Return the first instant after a term, by the working-day calendar in force."""
         request = directory_pb2.ExplainDeadlineRequest(
@@ -94,22 +149,23 @@ class References:
         """Return the paths of units that exist."""
         return [(await self.place(unit, "unit")).unit_path for unit in units]
 
-    async def duty_items_of(self, subject: str, unit: str, post: str, at: datetime) -> frozenset[str]:
-        """Return every item of the published duty lists under which a person answers in a unit.
+    async def duty_items_of(self, subject: str, unit: str, post: str, at: datetime) -> dict[str, bool]:
+        """Return every item of the duty lists by which a person answered in a unit at a time, and if it recurs.
 
         These are the lists of the case's post, else of every post that the person held when the case was
         opened, whichever unit it is in: a leader answers for a matter of a unit below by the leader's own
-        list. Where those posts have none, the list of the unit counts.
+        list. Where those posts had none, the list of the unit counts.
         """
         held = [post] if post else await self._posts_held(subject, at)
-        names = [each.name for one in held for each in await self._published_lists(post=one)]
+        names = [each.name for one in held for each in await self._lists_in_force(at, post=one)]
         if not names:
-            names = [each.name for each in await self._published_lists(unit=unit) if not each.post]
-        items: list[str] = []
+            names = [each.name for each in await self._lists_in_force(at, unit=unit) if not each.post]
+        items: dict[str, bool] = {}
         for name in names:
             request = duty_pb2.ListDutyItemsRequest(page_size=PAGE, responsibility_list=name)
-            items += [each.name async for each in self._pages(self._clients.duty.ListDutyItems, request, "duty_items")]
-        return frozenset(items)
+            async for each in self._pages(self._clients.duty.ListDutyItems, request, "duty_items"):
+                items[each.name] = bool(each.recurrence)
+        return items
 
     async def evidence(self, entries: Sequence[str]) -> dict[str, Evidence]:
         """Return what the ledger says of the named entries, those that do not exist left out."""
@@ -121,24 +177,59 @@ class References:
             except NotFound:
                 continue
             time = entry.business_time.ToDatetime(tzinfo=UTC)
-            found[name] = Evidence(entry.type, entry.actor, entry.on_behalf_of, time, tuple(entry.objects))
+            objects = tuple(entry.objects)
+            completion = await self._completion(objects[0]) if entry.type in COMPLETIONS and objects else None
+            found[name] = Evidence(entry.type, entry.actor, entry.on_behalf_of, time, objects, completion)
         return found
 
-    async def _posts_held(self, person: str, at: datetime) -> list[str]:
-        day = at.astimezone(BEIJING).date()
+    async def _completion(self, task: str) -> Completion | None:
+        request = plan_pb2.GetTaskRequest(name=task)
+        try:
+            found = await self._clients.call(self._clients.plan.GetTask, request)
+        except NotFound:
+            return None
+        if found.state != plan_pb2.TASK_STATE_DONE:
+            return None
+        return Completion(found.submitter, found.submit_time.ToDatetime(tzinfo=UTC))
+
+    async def _posts_held(self, person: str, at: datetime, since: datetime | None = None) -> list[str]:
+        """Return the posts that a person held at a time, or at any time from ``since`` on."""
+        last, first = at.astimezone(BEIJING).date(), (since or at).astimezone(BEIJING).date()
         request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, person=person)
         return [
             each.post
             async for each in self._appointments(request)
-            if _day(each.start_date) <= day and not (each.HasField("end_date") and _day(each.end_date) <= day)
+            if _day(each.start_date) <= last and not (each.HasField("end_date") and _day(each.end_date) <= first)
         ]
 
-    async def _published_lists(self, *, unit: str = "", post: str = "") -> list[duty_pb2.ResponsibilityList]:
+    async def _units_of(self, posts: Sequence[str], near: Sequence[str]) -> list[str]:
+        """Return the units of posts. Directory finds posts by unit only: those near are tried before all others."""
+        wanted, units = set(posts), list[str]()
+        for unit in (*dict.fromkeys(near), ""):
+            if not wanted:
+                break
+            async for each in self._posts(unit):
+                if each.name in wanted:
+                    wanted.discard(each.name)
+                    units.append(each.unit)
+        return units
+
+    def _posts(self, unit: str) -> AsyncIterator[Any]:
+        request = directory_pb2.ListPostsRequest(page_size=PAGE, unit=unit)
+        return self._pages(self._clients.directory.ListPosts, request, "posts")
+
+    async def _lists_in_force(
+        self, at: datetime, *, unit: str = "", post: str = ""
+    ) -> list[duty_pb2.ResponsibilityList]:
+        """Return the duty lists that were published at a time; what was published or superseded later is ignored."""
         request = duty_pb2.ListResponsibilityListsRequest(
-            page_size=PAGE, unit=unit, post=post, kind=duty_pb2.LIST_KIND_DUTY, state=duty_pb2.LIST_STATE_PUBLISHED
+            page_size=PAGE, unit=unit, post=post, kind=duty_pb2.LIST_KIND_DUTY
         )
         method = self._clients.duty.ListResponsibilityLists
-        return [each async for each in self._pages(method, request, "responsibility_lists")]
+        lists = [each async for each in self._pages(method, request, "responsibility_lists")]
+        published = {each.name: _published(each) for each in lists}
+        versions = {each.name: ListVersion(published[each.name], published.get(each.successor)) for each in lists}
+        return [each for each in lists if governed(versions[each.name], at)]
 
     def _appointments(self, request: directory_pb2.ListAppointmentsRequest) -> AsyncIterator[Any]:
         return self._pages(self._clients.directory.ListAppointments, request, "appointments")
@@ -166,6 +257,10 @@ class References:
         path = (await self.place(found.unit, field)).unit_path if getattr(found, "unit", "") else ""
         if not call.scope.covers(region_code, path):
             raise invalid(field, "unknown_reference")
+
+
+def _published(of: duty_pb2.ResponsibilityList) -> datetime | None:
+    return of.publish_time.ToDatetime(tzinfo=UTC) if of.HasField("publish_time") else None
 
 
 def _day(day: Any) -> date:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
+from dutyloop.plan.v1 import plan_pb2
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WindowClosed, WrongState, invalid
 
 BEIJING = timezone(timedelta(hours=8))
@@ -23,6 +25,8 @@ APPEAL_CLOCKS: Mapping[str, str] = {
 days for demotion and removal (Civil Servants Law §95). The other measures are not among those §95 lists."""
 REFUSAL_PREFIX = "access."
 """Ledger entries of this family record what was refused; they show no duty performed."""
+COMPLETIONS = ("plan.task.submitted", "plan.task.confirmed")
+"""Ledger entries that show a recurring duty performed; a report of progress shows none."""
 
 
 def check_business_time(*, internal: bool, given: bool) -> None:
@@ -57,20 +61,54 @@ def serves(policy_region_code: str, unit_region_code: str) -> bool:
     return unit_region_code.startswith(policy_region_code)
 
 
-def check_progress(state: str) -> None:
-    """Progress is reported on a case that runs."""
+def check_progress(state: str, unit: str, units: Collection[str]) -> None:
+    """Progress is reported on a case that runs, by a post of the unit that must handle it."""
+    if unit not in units:
+        raise RuleNotMet(rule="a_case_is_reported_by_its_own_unit")
     if state == "CONCLUDED":
         raise WrongState(state=state, action="report_progress")
 
 
-def check_conclusion(state: str, principal: str, person: str, reporters: Sequence[str]) -> None:
-    """A case is concluded once, never by who reported its progress or answers for its matter."""
+@dataclass(frozen=True, slots=True)
+class Involved:
+    """Who had a part in a supervision case: who answers, who reported, and whom its rungs addressed."""
+
+    person: str
+    reporters: Collection[str]
+    addressed: Collection[str]
+
+
+def check_conclusion(state: str, principal: str, involved: Involved) -> None:
+    """A case is concluded once, by a person who neither answers for it, reported on it nor was addressed by it."""
     if state == "CONCLUDED":
         raise WrongState(state=state, action="conclude")
-    if principal in reporters:
+    if principal in involved.reporters:
         raise SeparationOfDuties(person=principal, first="report_progress", second="conclude")
-    if principal == person:
+    if principal == involved.person or principal in involved.addressed:
         raise SeparationOfDuties(person=principal, first="answer", second="conclude")
+
+
+HAZARD_STAGES: Mapping[str, hazard_pb2.HazardState.ValueType] = {
+    "assign": hazard_pb2.HAZARD_STATE_REPORTED,
+    "plan": hazard_pb2.HAZARD_STATE_ASSIGNED,
+    "rectify": hazard_pb2.HAZARD_STATE_PLANNED,
+    "reinspect": hazard_pb2.HAZARD_STATE_RECTIFIED,
+}
+"""The matter of an overdue hazard's case → the state in which the hazard waits for just that."""
+
+
+def check_hazard_settled(hazard: hazard_pb2.Hazard, matter: str) -> None:
+    """The case of an overdue hazard is concluded once the hazard is past the stage, or overdue no more."""
+    stage = HAZARD_STAGES.get(matter)
+    passed = stage is not None and hazard.state > stage
+    if not passed and hazard.light == kit_pb2.LIGHT_RED:
+        raise RuleNotMet(rule="matter_is_settled")
+
+
+def check_task_settled(task: plan_pb2.Task) -> None:
+    """The case of an overdue task is concluded once the task is done; one submitted in time is not overdue."""
+    if task.overdue:
+        raise RuleNotMet(rule="matter_is_settled")
 
 
 def check_rung(state: str) -> None:
@@ -103,15 +141,26 @@ class Decider:
     unit_paths: Sequence[str]
 
 
-def check_decider(state: str, decider: Decider, subject: str, subject_path: str, handlers: Sequence[str]) -> None:
-    """A case with facts is decided by a leader who is neither subject nor handler nor below the subject's unit.
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Who had a part in an accountability case before its decision."""
+
+    subject: str
+    opener: str = ""
+    handlers: Collection[str] = ()
+
+
+def check_decider(state: str, decider: Decider, parties: Parties, subject_path: str) -> None:
+    """A case with facts is decided by a leader who is no party to it and not below the subject's unit.
 
     ``subject_path`` is the path of the unit in which the subject answers. Leaders of the very same unit are
     peers or superiors as far as posts tell; who leads only units below it is a subordinate.
     """
-    if decider.person == subject:
+    if decider.person == parties.subject:
         raise SeparationOfDuties(person=decider.person, first="answer", second="decide")
-    if decider.person in handlers:
+    if decider.person == parties.opener:
+        raise SeparationOfDuties(person=decider.person, first="open", second="decide")
+    if decider.person in parties.handlers:
         raise SeparationOfDuties(person=decider.person, first="submit_facts", second="decide")
     if state != "FACTS_SUBMITTED":
         raise WrongState(state=state, action="decide")
@@ -140,27 +189,52 @@ class ShownDuty:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """A task's confirmed completion: who submitted it, and when."""
+
+    submitter: str
+    submitted: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the ledger says of an entry."""
+    """What the ledger says of an entry; ``completion`` is that of the entry's task, None while unconfirmed."""
 
     type: str
     actor: str
     on_behalf_of: str
     business_time: datetime
     objects: Sequence[str] = ()
+    completion: Completion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListVersion:
+    """When a version of a list was published, and when the version that superseded it was."""
+
+    published: datetime | None
+    successor_published: datetime | None = None
+
+
+def governed(version: ListVersion, at: datetime) -> bool:
+    """Tell whether a list was the published one at a time, whatever became of it since."""
+    if version.published is None or version.published > at:
+        return False
+    return version.successor_published is None or version.successor_published >= at
 
 
 def check_exemption(
     shown: Sequence[ShownDuty],
-    list_items: Collection[str],
+    list_items: Mapping[str, bool],
     entries: Mapping[str, Evidence],
     subject: str,
     opened: datetime,
 ) -> None:
     """Every duty on the subject's published lists is shown by the subject's own acts before the case opened.
 
-    ``list_items`` are the items of those lists, ``entries`` the named entries that exist. Each entry shows
-    one duty only, and one that names a duty item, as those of tasks do, shows none but that. Raises
+    ``list_items`` are the items of those lists and whether each recurs, ``entries`` the named entries that
+    exist. A duty that recurs is shown by a task of it that the subject completed and somebody confirmed; a
+    standing duty has no tasks and is shown by any act of the subject. Each entry shows one duty only. Raises
     RuleNotMet, InvalidFields or UnfitReference naming what is at fault.
     """
     if not list_items:
@@ -179,18 +253,24 @@ def check_exemption(
             if name in used:
                 raise invalid(where, "duplicate")
             used.add(name)
-            if not _shows_performance(entries.get(name), duty.duty_item, subject, opened):
+            entry = entries.get(name)
+            shows = _shows_completion if list_items[duty.duty_item] else _shows_act
+            if entry is None or entry.business_time >= opened or not shows(entry, duty.duty_item, subject, opened):
                 raise UnfitReference(field=where, resource=name)
     if named != set(list_items):
         raise RuleNotMet(rule="every_duty_on_the_list_is_shown_performed")
 
 
-def _shows_performance(entry: Evidence | None, duty_item: str, subject: str, opened: datetime) -> bool:
-    if entry is None or entry.type.startswith(REFUSAL_PREFIX):
-        return False
+def _shows_completion(entry: Evidence, duty_item: str, subject: str, opened: datetime) -> bool:
+    done = entry.completion
+    by_subject = done is not None and done.submitter == subject and done.submitted < opened
+    return entry.type in COMPLETIONS and duty_item in entry.objects and by_subject
+
+
+def _shows_act(entry: Evidence, duty_item: str, subject: str, opened: datetime) -> bool:
     about = [name for name in entry.objects if name.startswith("dutyItems/")]
     own = subject in (entry.actor, entry.on_behalf_of)
-    return own and entry.business_time < opened and (not about or duty_item in about)
+    return own and not entry.type.startswith(REFUSAL_PREFIX) and (not about or duty_item in about)
 
 
 def check_appeal(state: str, principal: str, subject: str, due: datetime | None, appealed: bool, now: datetime) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from dutyloop.accountability.v1 import accountability_pb2
 from services.accountability import messages, rules
-from services.accountability.accountability_store import AccountabilityStore
+from services.accountability.accountability_store import AccountabilityStore, CaseOpening
 from services.accountability.references import References
 from services.accountability.store import Opening, Place, SupervisionStore
 from services.kit.call import Call
@@ -93,7 +93,7 @@ class AccountabilityService:
         row = await self._supervision.case(request.name, call.scope)
         if await self._is_new(call):
             require_etag(request.name, request.etag, row)
-            rules.check_progress(row["state"])
+            rules.check_progress(row["state"], row["unit"], call.units)
         action = {"progress": request.progress, "evidence": list(request.evidence)}
         return await self._act_on_supervision(call, request.name, "report_progress", action)
 
@@ -110,7 +110,9 @@ class AccountabilityService:
         row = await self._supervision.case(request.name, call.scope)
         if await self._is_new(call):
             require_etag(request.name, request.etag, row)
-            rules.check_conclusion(row["state"], call.principal, row["person"], row["reporters"])
+            involved = rules.Involved(row["person"], row["reporters"], row["addressed"])
+            rules.check_conclusion(row["state"], call.principal, involved)
+            await self._references.require_settled(row["source"], row["matter"], row["hazard"], row["task"])
         return await self._act_on_supervision(call, request.name, "conclude", {"conclusion": request.conclusion})
 
     async def GetSupervisionCase(
@@ -141,13 +143,15 @@ class AccountabilityService:
         place = await self._references.place_in_scope(call, case.unit)
         rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
         rules.check_opening(case, "" if call.internal else call.principal)
-        await self._references.require_person(case.subject, "accountability_case.subject")
+        named = case.subject
+        await self._check_subject(call, case)
         if case.post:
             await self._references.require_post_of(case.unit, case.post, "accountability_case.post")
         await self._check_causes(call, case)
         terms = accountability.AccountabilityTerms()
         due = await self._references.due(call.now, terms.facts)
-        return await self._accountability.open_case(call, case, place, terms, due)
+        stood_in_for = named if case.subject != named else ""
+        return await self._accountability.open_case(call, case, CaseOpening(place, terms, due, stood_in_for))
 
     async def SubmitFacts(
         self, request: accountability_pb2.SubmitFactsRequest, call: Call
@@ -290,13 +294,26 @@ class AccountabilityService:
         if case.post:
             await self._references.require_post_of(case.unit, case.post, "supervision_case.post")
         if case.person:
-            await self._references.require_person(case.person, "supervision_case.person")
+            await self._references.require_person(call, case.person, case.unit, "supervision_case.person")
         if case.hazard:
             await self._references.require_hazard(call, case.hazard, "supervision_case.hazard")
         if case.task:
             await self._references.require_task(call, case.task, "supervision_case.task")
         if case.tour:
             await self._references.require_tour(call, case.tour, "supervision_case.tour")
+
+    async def _check_subject(self, call: Call, case: accountability_pb2.AccountabilityCase) -> None:
+        """Check whom a person names; where a workflow names nobody known, the unit's head answers instead."""
+        field = "accountability_case.subject"
+        if not call.internal:
+            return await self._references.require_person(call, case.subject, case.unit, field)
+        if await self._references.is_known(case.subject):
+            return None
+        head = await self._references.head_of(case.unit, call.now)
+        if head is None:
+            raise invalid(field, "unknown_reference")
+        case.subject, case.post = head.person, head.post
+        return None
 
     async def _check_causes(self, call: Call, case: accountability_pb2.AccountabilityCase) -> None:
         try:
@@ -317,7 +334,8 @@ class AccountabilityService:
 
     async def _check_decider(self, call: Call, row: Row) -> None:
         decider = rules.Decider(call.principal, await self._references.unit_paths(call.units))
-        rules.check_decider(row["state"], decider, row["subject"], row["unit_path"], row["handlers"])
+        parties = rules.Parties(row["subject"], row["opener"], row["handlers"])
+        rules.check_decider(row["state"], decider, parties, row["unit_path"])
 
     async def _check_exemption(self, exemption: accountability_pb2.Exemption, row: Row) -> None:
         shown = [rules.ShownDuty(duty.duty_item, duty.ledger_entries) for duty in exemption.duties]

@@ -23,7 +23,7 @@ SUPERVISION_COLUMNS = """
     id, revision, display_name, source, matter, unit, unit_path, region_code, post, person, policy_id,
     policy_version, term_amount, term_unit, task, hazard, tour, state, open_time, due_time, next_rung_time,
     fired_rung_count, cycle, opener, progress, evidence, reporter, reporters, conclusion, concluder,
-    conclude_time, accountability_case
+    conclude_time, accountability_case, addressed
 """
 MEASURE_COLUMNS = """
     id, supervision_case_id, accountability_case_id, kind, decision, cycle, rung, label, target, target_unit,
@@ -405,6 +405,10 @@ class SupervisionStore:
         """
         + MEASURE_COLUMNS
     )
+    NOTE_ADDRESSED = """
+        UPDATE supervision_case SET addressed = array_append(addressed, $2)
+        WHERE id = $1 AND $2 <> '' AND NOT $2 = ANY (addressed)
+    """
     SELECT_RUNG = (
         "SELECT " + MEASURE_COLUMNS + " FROM measure WHERE supervision_case_id = $1 AND cycle = $2 AND rung = $3"
     )
@@ -442,6 +446,7 @@ class SupervisionStore:
                 case["unit_path"],
             )
             assert row is not None  # noqa: S101 (the case is locked, and the rung had not fired)
+            await tx.execute(self.NOTE_ADDRESSED, case_id, measure.target_person)
             name = name_of("measures", identifier)
             tx.record(
                 Event(

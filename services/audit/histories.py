@@ -11,10 +11,12 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.kit.codec import CodecError
 from services.kit.errors import CaseUnavailable, NotFound
 from services.kit.virtual import OPENED_MEMO
 
@@ -31,6 +33,7 @@ UNTOLD = frozenset(
         EventType.EVENT_TYPE_TIMER_CANCELED,
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED,
     }
 )
 """The engine's own bookkeeping; the export has it."""
@@ -118,7 +121,8 @@ class Histories:
     async def export(self, workflow_id: str, run_id: str) -> AsyncIterator[tuple[str, str, bytes, int, bytes]]:
         """Yield (run id, continued run id, "", 0, "") first, then chunks, and event count and SHA-256 last.
 
-        The JSON is what a replayer takes: payloads stay encrypted.
+        The JSON is what a replayer with the plain converter takes: payloads and failures are decrypted. A
+        payload whose key is lost stays as it is.
         """
         handle, pinned = await self._described(workflow_id, run_id)
         hasher = hashlib.sha256()
@@ -129,6 +133,7 @@ class Histories:
                 if count == 0:
                     continued = event.workflow_execution_started_event_attributes.continued_execution_run_id
                     yield pinned, continued, b"", 0, b""
+                await self._decrypt(event)
                 chunk += (b"," if count else b"") + orjson.dumps(json_format.MessageToDict(event))
                 count += 1
                 while len(chunk) >= CHUNK_BYTES:
@@ -143,6 +148,20 @@ class Histories:
         yield "", "", bytes(chunk), 0, b""
         yield "", "", b"", count, hasher.digest()
 
+    async def _decrypt(self, event: HistoryEvent) -> None:
+        """Open every payload of an event in place, and put a failure's own words back where they belong."""
+        codec = self._client.data_converter.payload_codec
+        if codec is None:
+            return
+        for payload in _payloads(event):
+            try:
+                [opened] = await codec.decode([payload])
+            except CodecError:
+                continue
+            payload.CopyFrom(opened)
+        for failure in _failures(event):
+            _unwrap(failure)
+
 
 def _name_of(attributes: Message) -> str:
     """Return the name of what an event calls or takes: an activity, an update, a signal, a marker."""
@@ -155,21 +174,46 @@ def _name_of(attributes: Message) -> str:
     return ""
 
 
-def _payloads(message: Message) -> Iterator[Payload]:
-    """Yield every payload in a message, whatever holds it."""
+def _unwrap(failure: Failure) -> None:
+    """Undo what a failure converter with encoded attributes did: the message moved into a payload."""
+    if not failure.HasField("encoded_attributes"):
+        return
+    try:
+        attributes = orjson.loads(failure.encoded_attributes.data)
+        failure.message, failure.stack_trace = attributes["message"], attributes["stack_trace"]
+    except (ValueError, LookupError, TypeError):
+        return  # still encrypted, or of another converter
+    failure.ClearField("encoded_attributes")
+
+
+def _parts(message: Message) -> Iterator[Message]:
+    """Yield the messages that a message holds directly."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
-        entry = field.message_type.GetOptions().map_entry
-        if entry:
-            values = [each for each in value.values() if isinstance(each, Message)]
+        if field.message_type.GetOptions().map_entry:
+            yield from (each for each in value.values() if isinstance(each, Message))
+        elif field.is_repeated:
+            yield from value
         else:
-            values = list(value) if field.is_repeated else [value]
-        for each in values:
-            if isinstance(each, Payload):
-                yield each
-            else:
-                yield from _payloads(each)
+            yield value
+
+
+def _payloads(message: Message) -> Iterator[Payload]:
+    """Yield every payload in a message, whatever holds it."""
+    for each in _parts(message):
+        if isinstance(each, Payload):
+            yield each
+        else:
+            yield from _payloads(each)
+
+
+def _failures(message: Message) -> Iterator[Failure]:
+    """Yield every failure in a message, causes included."""
+    for each in _parts(message):
+        if isinstance(each, Failure):
+            yield each
+        yield from _failures(each)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -15,6 +15,8 @@ from services.kit.names import name_of
 LEDGER = audit_pb2.TIMELINE_SOURCE_LEDGER
 HISTORY = audit_pb2.TIMELINE_SOURCE_HISTORY
 BOTH = audit_pb2.TIMELINE_SOURCE_BOTH
+LOCAL_ACTIVITY = "core_local_activity"
+"""The marker by which the engine keeps the answer of a local activity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,13 @@ def tell(entries: Sequence[Mapping[str, Any]], events: Sequence[ToldEvent]) -> l
 
 
 def _alone(events: Sequence[ToldEvent], joined: set[tuple[str, int]], requests: set[str]) -> Iterator[ToldEvent]:
-    """Yield the events that no entry tells: neither those that made one nor later echoes of the same request."""
+    """Yield the events that no entry tells: neither those that made one nor later echoes of the same request.
+
+    A local activity's marker may have made an entry; alone it is the engine's bookkeeping.
+    """
     for event in events:
+        if event.name == LOCAL_ACTIVITY:
+            continue
         if (event.run_id, event.event_id) not in joined and not event.words & requests:
             yield event
 

@@ -31,6 +31,10 @@ Progress = Callable[[int, int], None]
 """Called with the entries verified so far and their total."""
 
 
+class OtherSchema(Exception):
+    """The database does not have the tables of this version; the text says what is amiss."""
+
+
 @dataclass(slots=True)
 class Verification:
     """The outcome. ``problems`` are in the order of positions, those without one at the end."""
@@ -332,8 +336,17 @@ async def verify(
     """Verify the ledger of a database against its envelopes, checkpoints and receipts.
 
     The public key is that of the settings' checkpoint key file unless one is given. Services may go on
-    writing meanwhile: one snapshot is verified.
+    writing meanwhile: one snapshot is verified. Raises OtherSchema when the tables are those of another version.
     """
+    try:
+        return await _verify(settings, public_key, progress, processes)
+    except (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError) as error:
+        raise OtherSchema(str(error)) from error
+
+
+async def _verify(
+    settings: Settings, public_key: Ed25519PublicKey | None, progress: Progress | None, processes: int | None
+) -> Verification:
     started = perf_counter()
     found = Verification()
     if public_key is None:

@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 
 from dutyloop.audit.v1 import audit_pb2
 from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
-from services.audit.verify import Verification
+from services.audit.verify import OtherSchema, Verification
 from services.audit.verify import verify as verify_ledger
 from services.cli.connection import Connection, use_running_stack
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
@@ -78,6 +78,12 @@ def _failing_clearly() -> Iterator[None]:
         yield
     except SettingsError as error:
         fail(str(error))
+    except OtherSchema as error:
+        words = (
+            "数据库结构与本版本不符，请运行 dutyloop migrate",
+            "the schema is of another version, run dutyloop migrate",
+        )
+        fail(f"{say(*words)}: {error}")
     except TimeoutError:
         fail(say("超时", "the time given was over"), Exit.UNAVAILABLE)
     except (*UNREACHABLE, ServerGone) as error:
@@ -138,7 +144,9 @@ def replay(data: DataDir = None, as_json: AsJson = False, timeout: Timeout = CHE
 
         found = uvloop.run(_replay(timeout, progress))
     if as_json:
-        print_json({**asdict(found), "ok": found.ok})
+        told = asdict(found)
+        del told["workflow_ids"]
+        print_json({**told, "ok": found.ok})
     else:
         for failure in found.failures:
             err.print(f"{failure.workflow} {failure.workflow_id}: {failure.cause}", highlight=False, markup=False)

@@ -13,6 +13,7 @@ import typer
 import uvloop
 
 from infra.demo import run as demo_run
+from infra.embedded.process import DirectoryLock
 from infra.embedded.stack import Stack, StackConfig, StackError, running_environment
 from services.cli.connection import DATA_DIR_VARIABLE, data_dir, issue_token, use_running_stack
 from services.cli.demo import DemoProgress
@@ -82,12 +83,16 @@ def up(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stack.ask_to_stop)
+        told = None
+        if with_demo and not DirectoryLock.is_held(directory / "lock"):
+            told = demo_run.told_before(directory)
         try:
             await stack.start()
             out.print(say(f"dutyloop 已启动：gRPC {stack.grpc_address}", f"dutyloop is up: gRPC {stack.grpc_address}"))
-            if with_demo:
-                with DemoProgress() as progress:
-                    await demo_run.live_through(stack, scale, progress.show)
+            if told is not None:
+                out.print(say("演示城市已在此数据目录中", "the demo's city is in this data directory already"))
+            elif with_demo and not await _put_the_city_in(stack, scale):
+                return
             if stack.temporal_ui_url:
                 out.print(say(f"流程界面：{stack.temporal_ui_url}", f"workflow UI: {stack.temporal_ui_url}"))
             out.print(say("按 Ctrl-C 停止", "Ctrl-C stops it"))
@@ -100,6 +105,29 @@ def up(
     except StackError as error:
         fail(str(error))
     leave(Exit.OK)
+
+
+async def _put_the_city_in(stack: Stack, scale: int) -> bool:
+    """Play the demo's story on a running stack; False when it was stopped on the way."""
+    with DemoProgress() as progress:
+        outcome = await demo_run.tell(stack, scale, progress.show)
+    if outcome is None:
+        words = ("演示被中断，请使用空的数据目录", "the demo was interrupted: use an empty data directory")
+        err.print(say(*words))
+        return False
+    _show(outcome)
+    for mismatch in outcome.mismatches:
+        err.print(f"[red]{say(*mismatch)}[/red]", highlight=False)
+    return True
+
+
+def _show(outcome: demo_run.Outcome) -> None:
+    """Print the demo's figures, and a note when the run took longer than it should."""
+    print_table(say("演示结果", "demo"), ("", ""), list(outcome.figures.items()))
+    seconds, limit = outcome.figures["wall_seconds"], outcome.figures["wall_seconds_limit"]
+    if seconds > limit:
+        words = (f"用时 {seconds} 秒，超过 {limit} 秒", f"note: it took {seconds} s, more than {limit} s")
+        err.print(say(*words), highlight=False)
 
 
 def down(data: DataDir = None) -> None:
@@ -132,7 +160,7 @@ def demo(
         except StackError as error:
             fail(str(error))
     demo_run.write_report(outcome, scale, report)
-    print_table(say("演示结果", "demo"), ("", ""), [(key, value) for key, value in outcome.figures.items()])
+    _show(outcome)
     if outcome.mismatches:
         fail("\n".join(say(*mismatch) for mismatch in outcome.mismatches), Exit.MISMATCH)
     out.print("DEMO OK")

@@ -231,6 +231,9 @@ class DirectoryService:
         if not self._house.settings.virtual_time:
             raise Disabled(setting="virtual_time")
         call.scope.require("clock", "")
+        stored = await self.database.stored_answer(call)
+        if stored is not None:  # asked again: cases opened since must not be moved
+            return directory_pb2.Clock.FromString(stored)
         time = request.time.ToDatetime(tzinfo=UTC)
         if time < call.now:
             raise invalid("time", "in_the_past")

@@ -62,6 +62,19 @@ WHERE import_row.problem IS NULL
             AND hazard.write_off_time IS DISTINCT FROM import_row.write_off_time::timestamptz)
 """
 
+LOCK_ORDERS = "LOCK TABLE site_order IN SHARE MODE"
+"""No order is made until the import has committed. A lock per site would fill the server's lock table."""
+
+REFUSE_CLOSED_SITES = """
+UPDATE import_row
+SET problem = 'closed_down', faulty_column = 'site_legacy_id'
+FROM site_order
+WHERE import_row.problem IS NULL
+    AND site_order.site = import_row.site AND site_order.kind = 'CLOSE_DOWN'
+    AND (import_row.write_off_time IS NULL OR import_row.write_off_time::timestamptz > site_order.order_time)
+    AND NOT EXISTS (SELECT FROM hazard WHERE hazard.legacy_id = import_row.legacy_id)
+"""
+
 INSERT_HAZARDS = """
 WITH created AS (
     INSERT INTO hazard (id, site, grade, disposition, description, state, unit_path, region_code, reporter,
@@ -109,7 +122,8 @@ START_OF_DAY = timedelta(days=1)
 def hazard_importer(call: Call, sites: Sites, due: datetime) -> Importer[hazard_pb2.LegacyHazardRow]:
     """Return the importer; ``due`` is the end of the term in which an open hazard must be assigned.
 
-    A hazard already imported stays as its case has made it; a row that contradicts it is refused.
+    A hazard already imported stays as its case has made it; a row that contradicts it is refused, and so is
+    one by which a site would have hazards after it was closed down.
     """
 
     def record_of(row: hazard_pb2.LegacyHazardRow) -> Sequence[Any]:
@@ -138,7 +152,7 @@ def hazard_importer(call: Call, sites: Sites, due: datetime) -> Importer[hazard_
             row.legacy_id,
             site.site,
             site.region_code,
-            site.unit,
+            site.unit or call.units[0],  # somebody must answer until the hazard is assigned
             site.unit_path,
             hazard_pb2.HazardGrade.Name(row.grade).removeprefix("HAZARD_GRADE_"),
             disposition,
@@ -150,7 +164,9 @@ def hazard_importer(call: Call, sites: Sites, due: datetime) -> Importer[hazard_
     async def merge(connection: Connection) -> Merged:
         await connection.execute(REFUSE_REPEATED, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
-        start = rectification.RectificationStart("", call.now, due, "", call.principal, "")
+        await connection.execute(LOCK_ORDERS)
+        await connection.execute(REFUSE_CLOSED_SITES, timeout=IMPORT_SECONDS)
+        start = rectification.RectificationStart("", call.now, due, "", "")
         created = await connection.fetchval(
             INSERT_HAZARDS,
             call.principal,

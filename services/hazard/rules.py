@@ -1,5 +1,6 @@
 """Rules of the hazard ledger that need no case: what may be entered, which orders may be made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
@@ -11,6 +12,16 @@ BEIJING = timezone(timedelta(hours=8))
 YELLOW = timedelta(days=5)
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
 CLOSED_STATES = ("WRITTEN_OFF", "CLOSED")
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What consenting to a resumption must know of the order and its site."""
+
+    kind: str
+    resumed: bool
+    site_is_closed: bool
+    write_off_reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +55,28 @@ def check_order(hazard: OrderedHazard, site: str, action: str) -> None:
         raise WrongState(state=hazard.state, action=action)
 
 
-def check_resumption(order_kind: str, resumed: bool, hazard_state: str) -> None:
-    """Only a suspension in force is lifted, and only once its hazard is written off (Work Safety Law, article 65)."""
-    if order_kind != "SUSPEND" or resumed:
-        raise WrongState(state="RESUMED" if resumed else order_kind, action="resume_site")
-    if hazard_state not in CLOSED_STATES:
+def check_resumption(order: InForce) -> None:
+    """Only a suspension in force is lifted, and only once its hazard stands written off by a reinspection.
+
+    Work Safety Law, article 65: the dangers removed, upon examination. A closed site has nothing to resume.
+    """
+    if order.kind != "SUSPEND" or order.resumed:
+        raise WrongState(state="RESUMED" if order.resumed else order.kind, action="resume_site")
+    if order.site_is_closed:
+        raise RuleNotMet(rule="site_is_not_closed_down")
+    if order.write_off_reason != "REINSPECTED":
         raise RuleNotMet(rule="hazard_of_the_order_is_written_off")
+
+
+def check_own_unit(hazard_unit: str, units: Sequence[str]) -> None:
+    """The unit to which a hazard is assigned answers for it itself, through its own posts; nobody does so before."""
+    if hazard_unit and hazard_unit not in units:
+        raise RuleNotMet(rule="unit_answers_for_its_own_hazards")
+
+
+def answers_for(unit_path: str, hazard_unit_path: str) -> bool:
+    """Tell whether a post in a unit can answer for a hazard: the hazard's unit, one below it or one above it."""
+    return unit_path.startswith(hazard_unit_path) or hazard_unit_path.startswith(unit_path)
 
 
 def light(due: datetime | None, written_off: bool, now: datetime) -> kit_pb2.Light.ValueType:

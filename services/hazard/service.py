@@ -6,6 +6,7 @@ from typing import Any
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.hazard import imports, messages, rules
 from services.hazard.store import HazardStore, Place
@@ -18,6 +19,8 @@ from services.kit.names import id_of
 from services.kit.paging import page_of
 from services.kit.serve import House
 from workflows.payloads import Term, rectification
+
+VISITS_PAGE = 1_000
 
 
 class HazardService:
@@ -40,6 +43,8 @@ class HazardService:
         rules.check_report(request.hazard)
         place = await self._place(request.hazard.site, "hazard.site")
         call.scope.require(request.hazard.site, place.region_code, place.unit_path)
+        if request.hazard.visit and not await self._is_visit_to(request.hazard.site, request.hazard.visit):
+            raise invalid("hazard.visit", "unknown_reference")
         if request.hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
             return await self._store.report(call, request.hazard, place, None, "")
         due = await self._due(call.now, rectification.RectificationTerms().assign)
@@ -63,23 +68,30 @@ class HazardService:
         self, request: hazard_pb2.SubmitRectificationPlanRequest, call: Call
     ) -> hazard_pb2.Hazard:
         """Hand in the five-element plan."""
-        await self._store.hazard(request.name, call.scope)
+        row = await self._store.hazard(request.name, call.scope)
+        rules.check_own_unit(row["unit"], call.units)
         if request.plan.funds_fen < 0:
             raise invalid("plan.funds_fen", "out_of_range")
-        return await self._act(call, request.name, "submit_plan", {"plan": messages.plan_columns(request.plan)})
+        if row["unit"] and not await self._answers(request.plan.responsible, row["unit_path"]):
+            raise invalid("plan.responsible", "unknown_reference")
+        action = {"unit": row["unit"], "plan": messages.plan_columns(request.plan)}
+        return await self._act(call, request.name, "submit_plan", action)
 
     async def SubmitRectification(
         self, request: hazard_pb2.SubmitRectificationRequest, call: Call
     ) -> hazard_pb2.Hazard:
         """Report a hazard rectified."""
-        await self._store.hazard(request.name, call.scope)
-        return await self._act(call, request.name, "submit_rectification", {"evidence": list(request.evidence)})
+        row = await self._store.hazard(request.name, call.scope)
+        rules.check_own_unit(row["unit"], call.units)
+        action = {"unit": row["unit"], "evidence": list(request.evidence)}
+        return await self._act(call, request.name, "submit_rectification", action)
 
     async def RequestExtension(self, request: hazard_pb2.RequestExtensionRequest, call: Call) -> hazard_pb2.Hazard:
         """Ask for more time."""
-        await self._store.hazard(request.name, call.scope)
+        row = await self._store.hazard(request.name, call.scope)
+        rules.check_own_unit(row["unit"], call.units)
         asked = messages.extension_columns(request.extension)
-        action = {"finish_date": asked["finish_date"], "reason": asked["reason"]}
+        action = {"unit": row["unit"], "finish_date": asked["finish_date"], "reason": asked["reason"]}
         return await self._act(call, request.name, "request_extension", action)
 
     async def DecideExtension(self, request: hazard_pb2.DecideExtensionRequest, call: Call) -> hazard_pb2.Hazard:
@@ -167,6 +179,17 @@ class HazardService:
         unit_path = await self._unit_path(found.unit, field) if found.unit else ""
         return Place(site, found.region.removeprefix("regions/"), found.unit, unit_path)
 
+    async def _is_visit_to(self, site: str, visit: str) -> bool:
+        """Tell whether a visit is one of a site's; a site has few."""
+        request = inspection_pb2.ListVisitsRequest(target=site, page_size=VISITS_PAGE)
+        while True:
+            page = await self._clients.call(self._clients.inspection.ListVisits, request)
+            if any(each.name == visit for each in page.visits):
+                return True
+            if not page.next_page_token:
+                return False
+            request.page_token = page.next_page_token
+
     async def _unit_path(self, unit: str, field: str) -> str:
         try:
             found = await self._clients.call(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit))
@@ -174,6 +197,14 @@ class HazardService:
             raise invalid(field, "unknown_reference") from None
         path: str = found.path
         return path
+
+    async def _answers(self, person: str, unit_path: str) -> bool:
+        """Tell whether a person holds a post today in the unit of this path, in one below it or in one above it."""
+        held = await self._clients.call(
+            self._clients.directory.ResolveAccess, directory_pb2.ResolveAccessRequest(person=person)
+        )
+        paths = [await self._unit_path(unit, "plan.responsible") for unit in {grant.unit for grant in held.grants}]
+        return any(rules.answers_for(path, unit_path) for path in paths)
 
     async def _due(self, start: datetime, term: Term) -> datetime:
         request = directory_pb2.ExplainDeadlineRequest(

@@ -62,6 +62,8 @@ class HazardStore:
     SITE_IS_CLOSED = """
         SELECT true FROM site_order WHERE site = $1 AND kind = 'CLOSE_DOWN'
     """
+    # One site's reports, orders and resumptions come one after the other: a closure misses no hazard.
+    LOCK_SITE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
     async def report(
         self, call: Call, hazard: hazard_pb2.Hazard, place: Place, due: datetime | None, fallback_unit: str
@@ -73,6 +75,7 @@ class HazardStore:
         disposition = hazard_pb2.Disposition.Name(hazard.disposition).removeprefix("DISPOSITION_")
         on_the_spot = due is None
         async with self._database.command(call) as tx:
+            await tx.execute(self.LOCK_SITE, place.site)
             if await tx.fetchrow(self.SITE_IS_CLOSED, place.site):
                 raise RuleNotMet(rule="site_is_not_closed_down")
             row = await tx.fetchrow(
@@ -113,9 +116,7 @@ class HazardStore:
                 )
             )
             if due is not None:
-                start = rectification.RectificationStart(
-                    name, call.now, due, grade, call.principal, place.unit or fallback_unit
-                )
+                start = rectification.RectificationStart(name, call.now, due, grade, place.unit or fallback_unit)
                 tx.start_case(
                     rectification.WORKFLOW,
                     rectification.workflow_id(identifier),
@@ -130,6 +131,10 @@ class HazardStore:
         UPDATE hazard SET revision = revision + 1, state = $2, grade = $3, unit = $4, unit_path = $5,
             rectifier = $6, reinspector = $7,
             rectifiers = CASE WHEN $6 = '' OR $6 = ANY (rectifiers) THEN rectifiers ELSE rectifiers || $6 END,
+            planners = CASE
+                WHEN $16::text[] <@ planners THEN planners
+                ELSE ARRAY(SELECT DISTINCT person FROM unnest(planners || $16::text[]) AS person ORDER BY person)
+            END,
             plan = $8, extension = $9, evidence = $10, due_time = $11,
             write_off_time = $12, write_off_reason = $13, reopen_count = $14,
             site_order = CASE WHEN $15 = '' THEN site_order ELSE $15 END
@@ -138,6 +143,7 @@ class HazardStore:
         """
         + HAZARD_COLUMNS
     )
+    SELECT_ORDERER = "SELECT orderer FROM site_order WHERE id = $1"
     INSERT_REOPENING = """
         INSERT INTO reopening (hazard_id, number, write_off_time, reopen_time) VALUES ($1, $2, $3, $4)
     """
@@ -175,12 +181,18 @@ class HazardStore:
                 else "",
                 after.reopen_count,
                 after.site_order.removeprefix("siteOrders/"),
+                [outer.principal, after.plan.responsible] if outer and request.transition == "planned" else [],
             )
             assert row is not None  # noqa: S101 (the row is locked above)
+            ordered: dict[str, str] = {}
+            if after.site_order:  # only a closure's snapshot names one
+                order = await tx.fetchrow(self.SELECT_ORDERER, after.site_order.removeprefix("siteOrders/"))
+                assert order is not None  # noqa: S101 (the case was told in the order's transaction)
+                ordered = {"site_order": after.site_order, "orderer": order["orderer"]}
             tx.record(
                 Event(
                     f"hazard.hazard.{request.transition}",
-                    [request.name, row["site"], *([row["unit"]] if row["unit"] else [])],
+                    [name for name in (request.name, row["site"], row["unit"], after.site_order) if name],
                     {
                         "from": before["state"],
                         "state": row["state"],
@@ -194,6 +206,7 @@ class HazardStore:
                         "plan": row["plan"],
                         "extension": row["extension"],
                         "remark": request.remark,
+                        **ordered,
                     },
                     row["region_code"],
                     row["unit_path"],
@@ -209,19 +222,18 @@ class HazardStore:
         RETURNING id, revision, site, region_code, unit_path, kind, instrument_number, hazard_id, orderer,
             order_time, resume_time, resumer
     """
-    TIE_HAZARD = "UPDATE hazard SET site_order = $2 WHERE id = $1"
-    SELECT_OPEN_OF_SITE = """
-        SELECT id FROM hazard WHERE site = $1 AND write_off_time IS NULL ORDER BY id FOR UPDATE
-    """
+    TIE_HAZARD = "UPDATE hazard SET revision = revision + 1, site_order = $2 WHERE id = $1"
+    SELECT_UNDER_WAY = "SELECT id FROM hazard WHERE site = $1 AND state <> 'CLOSED' ORDER BY id FOR UPDATE"
 
     async def order(
         self, call: Call, kind: str, site: str, hazard_name: str, instrument_number: str
     ) -> hazard_pb2.SiteOrder:
-        """Make an order on a site; a closure has each open hazard of the site written off by its case."""
+        """Make an order on a site; a closure has the case of each hazard of the site end."""
         hazard_id = id_of(hazard_name, "hazards", "hazard")
         identifier = call.new_id()
         name = name_of("siteOrders", identifier)
         async with self._database.command(call) as tx:
+            await tx.execute(self.LOCK_SITE, site)
             hazard = await tx.fetchrow(self.LOCK_HAZARD, hazard_id)
             if hazard is None:
                 raise NotFound(hazard_name)
@@ -246,11 +258,11 @@ class HazardStore:
             assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             await tx.execute(self.TIE_HAZARD, hazard_id, identifier)
             if kind == "CLOSE_DOWN":
-                for open_hazard in await tx.fetch(self.SELECT_OPEN_OF_SITE, site):
+                for under_way in await tx.fetch(self.SELECT_UNDER_WAY, site):
                     tx.tell_case(
-                        rectification.workflow_id(open_hazard["id"]),
+                        rectification.workflow_id(under_way["id"]),
                         "close_down",
-                        dataclasses.asdict(rectification.CloseDown(name, call.principal)),
+                        dataclasses.asdict(rectification.CloseDown(name)),
                     )
             tx.record(
                 Event(
@@ -263,8 +275,11 @@ class HazardStore:
             )
             return tx.answer(messages.order_message(row))
 
+    LOCK_SITE_OF_ORDER = """
+        SELECT pg_advisory_xact_lock(hashtextextended(site, 0)) FROM site_order WHERE id = $1
+    """
     LOCK_ORDER = """
-        SELECT o.id, o.site, o.region_code, o.unit_path, o.kind, o.resume_time, o.hazard_id, h.state AS hazard_state
+        SELECT o.id, o.site, o.region_code, o.unit_path, o.kind, o.resume_time, o.hazard_id, h.write_off_reason
         FROM site_order o
         JOIN hazard h ON h.id = o.hazard_id
         WHERE o.id = $1
@@ -281,11 +296,15 @@ class HazardStore:
         """Consent to a resumption."""
         identifier = id_of(name, "siteOrders")
         async with self._database.command(call) as tx:
+            await tx.execute(self.LOCK_SITE_OF_ORDER, identifier)
             order = await tx.fetchrow(self.LOCK_ORDER, identifier)
             if order is None:
                 raise NotFound(name)
             call.scope.require(name, order["region_code"], order["unit_path"])
-            rules.check_resumption(order["kind"], order["resume_time"] is not None, order["hazard_state"])
+            closed = await tx.fetchrow(self.SITE_IS_CLOSED, order["site"]) is not None
+            rules.check_resumption(
+                rules.InForce(order["kind"], order["resume_time"] is not None, closed, order["write_off_reason"])
+            )
             row = await tx.fetchrow(self.RESUME, identifier, call.now, call.principal)
             assert row is not None  # noqa: S101 (the row is locked above)
             tx.record(

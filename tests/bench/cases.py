@@ -19,13 +19,13 @@ from tests.bench.figures import Goal, Row, in_turns
 from tests.bench.minimal import STEPS, Loop, Sleeper
 from workflows.payloads import rectification
 
-LOOPS = 60
+LOOPS = 40
 """Of each measurement, this many at once:"""
 AT_ONCE = 10
-OPENED = 250
+OPENED = 150
 """Cases of each measurement of memory; with the warm-up all fit into the worker's cache."""
 SETTLE_SECONDS = 1.0
-TIMEOUT = 300.0
+TIMEOUT = 600.0
 MINIMAL_QUEUE, MEMORY_QUEUE, SLEEPERS_QUEUE = "bench-minimal", "bench-memory", "bench-sleepers"
 RATE = Goal("rectification loop / minimal workflow with as many updates and local activities (per s)", "minimal", 0.80)
 MEMORY = Goal("worker memory of an open case / of a sleeping workflow (KiB)", "sleeping", 1.5, at_most=True)
@@ -120,7 +120,7 @@ async def _memory(bench: Bench, plain: Client) -> Row:
     async def open_case() -> None:
         now, hazard = datetime.now(UTC), uuid.uuid4().hex[:16]
         start = rectification.RectificationStart(
-            f"hazards/{hazard}", now, now + timedelta(days=3), "GENERAL", "people/p1", bench.city.home.office
+            f"hazards/{hazard}", now, now + timedelta(days=3), "GENERAL", bench.city.home.office
         )
         name, queue = rectification.workflow_id(hazard), MEMORY_QUEUE
         await encrypted.start_workflow(rectification.WORKFLOW, start, id=name, task_queue=queue)

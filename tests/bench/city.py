@@ -93,8 +93,10 @@ async def running() -> AsyncIterator[Bench]:
     """Start PostgreSQL, Temporal and the services in processes of their own; leave nothing behind."""
     folder = Path(tempfile.mkdtemp(prefix="dutyloop-bench-"))
     stack = Stack(StackConfig(folder, free_port(), free_port(), None, services=SERVED, worker=False))
+    postgres = None
     try:
         await stack.start()
+        postgres = stack._running.postgres
         names = {name.removeprefix("DUTYLOOP_").lower(): value for name, value in stack.environment.items()}
         url = SecretStr(names.pop("database_url"))
         settings = Settings(database_url=url, **names)  # type: ignore[arg-type]
@@ -106,9 +108,8 @@ async def running() -> AsyncIterator[Bench]:
             yield await _with_tasks(folder, stack, city)
     finally:
         await stack.stop()
-        clusters = folder / "postgres.json"
-        if clusters.exists():
-            shutil.rmtree(clusters.read_text().split('"')[3], ignore_errors=True)
+        if postgres is not None:
+            await postgres.destroy()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,12 +6,13 @@ Run as ``python -m tests.bench.minimal``: a worker with the settings of ours, on
 import asyncio
 from datetime import timedelta
 
-import uvloop
 from temporalio import activity, workflow
-from temporalio.client import Client
-from temporalio.worker import Worker
 
 with workflow.unsafe.imports_passed_through():
+    import uvloop
+    from temporalio.client import Client
+    from temporalio.worker import Worker
+
     from services.kit.settings import Settings
     from workflows.worker import CACHED_WORKFLOWS
 

@@ -27,6 +27,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateWo
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from infra.demo import run as demo_run
 from infra.embedded import postgres as postgres_module
 from infra.embedded.postgres import OWNER, ROLES, SERVICE_ROLES, SYSTEM_DIR, EmbeddedPostgres
 from infra.embedded.process import Child, DirectoryLock, OsUser, StackError, free_port, last_line
@@ -362,6 +363,47 @@ async def test_a_second_server_on_the_same_data_is_refused(server: EmbeddedPostg
         await EmbeddedPostgres(server.secrets_file.parent).start()
     connection = await connect(server, "plan")
     await connection.close()
+
+
+async def test_a_cluster_is_destroyed_by_whoever_comes_later(tmp_path: Path) -> None:
+    """Each demo run by root would leave a cluster that nothing names any more, until the disk is full."""
+    data_dir = tmp_path / "data"
+    earlier = EmbeddedPostgres(data_dir)
+    await earlier.start()
+    home = earlier.cluster.parent
+    with pytest.raises(StackError, match=rf"^the PostgreSQL of .+ is in use by process {os.getpid()}$"):
+        await EmbeddedPostgres(data_dir).destroy()
+    connection = await connect(earlier, "plan")
+    await connection.close()
+    await earlier.stop()
+    (tmp_path / "link").symlink_to(data_dir)
+    await EmbeddedPostgres(tmp_path / "link").destroy()
+    await EmbeddedPostgres(data_dir).destroy()
+    assert not home.exists()
+    assert not home.with_name(f"{home.name}.data-dir").exists()
+    assert {path.name for path in data_dir.iterdir()} == {"logs", "postgres.lock"}
+    await earlier.start()
+    await earlier.destroy()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root keeps the cluster outside the data directory")
+async def test_only_clusters_of_ours_are_destroyed(tmp_path: Path) -> None:
+    """A marker that somebody edited would have root delete any folder, a copied one that of the original."""
+    data_dir = tmp_path / "data"
+    original = EmbeddedPostgres(data_dir)
+    await original.start()
+    await original.stop()
+    shutil.copytree(data_dir, tmp_path / "copy")
+    with pytest.raises(StackError, match=r"copy is a copy of .*data, whose"):
+        await EmbeddedPostgres(tmp_path / "copy").destroy()
+    assert original.cluster.exists()
+    await original.destroy()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (data_dir / "postgres.json").write_text(json.dumps({"system_cluster": str(precious)}))
+    with pytest.raises(StackError, match=r"does not name a cluster below "):
+        await EmbeddedPostgres(data_dir).destroy()
+    assert precious.exists()
 
 
 # Separation of the database roles
@@ -818,3 +860,65 @@ async def test_a_cancelled_start_leaves_nothing(stack: Stack, left: Left) -> Non
         await starting
     assert not left()
     assert not DirectoryLock.is_held(stack.data_dir / "lock")
+
+
+# The demo on a stack
+
+
+async def test_a_new_demo_removes_the_last_one_and_never_a_running_one(stack: Stack) -> None:
+    """A second ``make demo`` would pull the data from under the first, or each would leave a cluster behind."""
+    await stack.start()
+    data_dir = stack.data_dir
+    with pytest.raises(StackError, match=rf"^data directory .+ is in use by process {os.getpid()}$"):
+        await demo_run.fresh_directory(data_dir)
+    assert (data_dir / "temporal.db").exists()
+    marker = data_dir / "postgres.json"
+    home = Path(json.loads(marker.read_text())["system_cluster"]) if AS_ROOT else data_dir / "postgres"
+    assert home.exists()
+    await stack.stop()
+    await demo_run.fresh_directory(data_dir)
+    assert not home.exists()
+    assert {path.name for path in data_dir.iterdir()} == {"lock", "postgres.lock"}
+
+
+@pytest.mark.parametrize("ending", ["told", "stopped", "crashed"])
+async def test_the_story_ends_with_its_stack(stack: Stack, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    """Ctrl-C or a crash in the middle would leave the demo hanging, and the next start would tell it twice."""
+    told = demo_run.Outcome({"sites_visited": 70}, [("不符", "it does not match")])
+    cancelled = asyncio.Event()
+
+    async def story(*_: object) -> demo_run.Outcome:
+        if ending == "told":
+            return told
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+        return told
+
+    monkeypatch.setattr(demo_run, "live_through", story)
+    await stack.start()
+    assert demo_run.told_before(stack.data_dir) is None
+    telling = asyncio.create_task(demo_run.tell(stack, 10, lambda chinese, english, day: None))
+    await until((stack.data_dir / demo_run.TOLD_FILE).exists)
+    if ending == "told":
+        assert await telling == told
+        assert demo_run.told_before(stack.data_dir) == told
+        return
+    if ending == "stopped":
+        stack.ask_to_stop()
+        assert await asyncio.wait_for(telling, 10) is None
+    else:
+        os.kill(json.loads((stack.data_dir / "status.json").read_text())["pids"]["worker"], signal.SIGKILL)
+        with pytest.raises(StackError, match=r"^worker was killed by SIGKILL"):
+            await asyncio.wait_for(telling, 10)
+    assert cancelled.is_set()
+    with pytest.raises(StackError, match=r"was interrupted and cannot go on: use an empty data directory$"):
+        demo_run.told_before(stack.data_dir)
+
+
+def test_a_refusal_for_another_reason_is_counted() -> None:
+    """A house that refuses everything as unauthenticated would pass for one that separates duties."""
+    assert demo_run.wrong_refusals(list(demo_run.REFUSALS)) == 0
+    assert demo_run.wrong_refusals(["ROLE_MISSING", *demo_run.REFUSALS[1:]]) == 1
+    assert demo_run.wrong_refusals([]) == len(demo_run.REFUSALS)

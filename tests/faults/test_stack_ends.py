@@ -53,6 +53,7 @@ async def house_of(stack: Stack) -> AsyncIterator[RunningHouse]:
         yield RunningHouse(current, without.services, channel, without.person(OPERATOR), client)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("plain_environment")
 async def test_a_stack_stopped_and_started_in_the_middle(tmp_path: Path) -> None:
     """Each maintenance window would lose cases, or shift every deadline by its length."""

@@ -118,7 +118,9 @@ async def settle(house: RunningHouse) -> City:
 async def _found(house: RunningHouse, region: str) -> Place:
     office = await create_unit(house, region, directory_pb2.UNIT_KIND_DEPARTMENT)
     enterprise = await create_unit(house, region, directory_pb2.UNIT_KIND_ENTERPRISE, parent=office)
-    people = {role: await hire(house, office, role) for role in ROLES}
+    # Hazards are rectified by the enterprise itself; everybody else is of the office above it.
+    own = {policy_pb2.ROLE_RESPONSIBLE_UNIT: enterprise}
+    people = {role: await hire(house, own.get(role, office), role) for role in ROLES}
     site = await create_site(house, region, enterprise)
     names = {"dutyloop/Region": region, "dutyloop/Unit": office, "dutyloop/Site": site}
     await _add_one_of_each(house, people, names)

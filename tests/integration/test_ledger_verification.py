@@ -232,6 +232,16 @@ async def test_a_shredded_payload_is_allowed(book: Ledger) -> None:
     assert (result.problems, result.shredded) == ([], 1)
 
 
+async def test_a_schema_of_another_version_is_told(book: Ledger) -> None:
+    """Whoever verifies an older database would read a traceback instead of what to do."""
+    await book.superuser.execute("ALTER TABLE ledger.entry RENAME COLUMN position TO place")
+    with pytest.raises(verify.OtherSchema, match="position"):
+        await book.verify()
+    await book.superuser.execute("DROP SCHEMA ledger CASCADE")
+    with pytest.raises(verify.OtherSchema, match=r"ledger\.entry"):
+        await book.verify()
+
+
 async def test_a_deleted_row_is_named(book: Ledger) -> None:
     """An entry could be made to have never been."""
     await book.tamper("DELETE FROM ledger.entry WHERE position = 12")

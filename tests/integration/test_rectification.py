@@ -1,30 +1,41 @@
 """The hazard loop over the wire, on the real engine in virtual time: from report to close, and every way out."""
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
+import asyncpg
 import grpc
+import orjson
 import pytest
 import pytest_asyncio
 from google.type.date_pb2 import Date
 from temporalio.service import RPCError, RPCStatusCode
 
+from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.inspection.v1 import inspection_pb2
+from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import free_port
 from infra.embedded.temporal import EmbeddedTemporal
+from services.kit.db import role_password
+from services.kit.migrate import OWNER
+from services.kit.settings import required
 from tests.integration.conftest import NewDatabase
-from tests.integration.house import Caller, running_house
-from tests.integration.people import City, create_site, settle
+from tests.integration.house import Caller, RunningHouse, running_house
+from tests.integration.people import City, create_site, create_unit, new_hazard, settle
 from workflows.payloads.rectification import workflow_id
 
 BEIJING = timezone(timedelta(hours=8))
 SOON_SECONDS = 15.0
+ENTERPRISE = directory_pb2.UNIT_KIND_ENTERPRISE
 
 
 def day(moment: datetime, days: int = 0) -> Date:
@@ -123,6 +134,16 @@ class Loop:
         )
         return [row["type"].removeprefix("hazard.hazard.") for row in rows]
 
+    async def names_its_order(self, orderer: str, order: str) -> bool:
+        """Tell whether the last that the ledger tells of it names an order and who made it."""
+        row, *_ = await self.city.house.fetch(
+            "SELECT convert_from(payload, 'UTF8')::jsonb AS told, objects FROM ledger.entry"
+            " WHERE objects[1] = $1 ORDER BY business_time DESC, recorded_time DESC LIMIT 1",
+            self.name,
+        )
+        told = orjson.loads(row["told"])
+        return (told["orderer"], told["site_order"]) == (orderer, order) and order in row["objects"]
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def loop(city: City) -> Loop:
@@ -133,7 +154,8 @@ async def loop(city: City) -> Loop:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def both(city: City) -> Caller:
     """Somebody who answers for rectification and is an inspector too."""
-    return await city.hires(policy_pb2.ROLE_INSPECTOR, policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_SUPERVISOR)
+    roles = (policy_pb2.ROLE_INSPECTOR, policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_SUPERVISOR)
+    return await city.hires(*roles, unit=city.home.enterprise)
 
 
 async def test_the_whole_loop(city: City, loop: Loop, both: Caller) -> None:
@@ -242,7 +264,7 @@ async def test_steps_come_in_their_order(city: City, loop: Loop) -> None:
     await loop.assign()
     await expect_refused("ASSIGNED", *steps)
     await loop.plan()
-    await expect_refused("PLANNED", "reinspect", "look_back")
+    await expect_refused("PLANNED", "plan", "reinspect", "look_back")
     await expect_refused("NO_EXTENSION_ASKED", "decide_extension")
     await loop.rectify()
     await expect_refused("RECTIFIED", "plan", "rectify", "request_extension", "decide_extension", "look_back")
@@ -263,9 +285,98 @@ async def test_days_are_checked_against_business_time(city: City, loop: Loop) ->
     request.plan.funds_fen = -1
     refusal = await city.responsible.refused(loop.stub.SubmitRectificationPlan, request)
     assert refusal.fields == {"plan.funds_fen": "out_of_range"}
+    far_off = day(now, 400)
+    refusal = await city.responsible.refused(loop.stub.SubmitRectificationPlan, await loop.plan_request(far_off))
+    assert refusal.fields == {"plan.finish_date": "over_a_year_ahead"}
     await loop.plan(day(now, 10))
     refusal = await city.responsible.refused(loop.stub.RequestExtension, loop.extension(day(now, 10)))
     assert refusal.fields == {"extension.finish_date": "not_after_start"}
+    refusal = await city.responsible.refused(loop.stub.RequestExtension, loop.extension(far_off))
+    assert refusal.fields == {"extension.finish_date": "over_a_year_ahead"}
+
+
+async def test_the_responsible_person_is_somebody_who_answers(city: City, loop: Loop) -> None:
+    """The ladder would climb to an inquiry into nobody, or into somebody who has nothing to do with the hazard."""
+    await loop.assign()
+    workshop = await create_unit(city.house, city.home.region, ENTERPRISE, parent=city.home.enterprise)
+    sibling = await create_unit(city.house, city.home.region, ENTERPRISE, parent=city.home.office)
+    role = policy_pb2.ROLE_DUTY_HOLDER
+    below, above, beside = [await city.hires(role, unit=unit) for unit in (workshop, city.home.office, sibling)]
+    gone = await city.hires(role, unit=city.home.enterprise)
+    ended = directory_pb2.EndAppointmentRequest(name=gone.appointment, end_date=day(await city.house.now()))
+    await city.house.operator.calls(city.house.directory.EndAppointment, ended)
+    foreign = city.next_door.people[role]
+    for person in ("people/nobody", city.postless.name, gone.name, beside.name, foreign.name):
+        request = await loop.plan_request()
+        request.plan.responsible = person
+        refusal = await city.responsible.refused(loop.stub.SubmitRectificationPlan, request)
+        assert (person, refusal.fields) == (person, {"plan.responsible": "unknown_reference"})
+    for person in (below.name, above.name):
+        each = Loop(city, await city.reports())
+        await each.assign()
+        request = await each.plan_request()
+        request.plan.responsible = person
+        planned = await city.responsible.calls(each.stub.SubmitRectificationPlan, request)
+        assert planned.plan.responsible == person
+
+
+async def test_a_unit_answers_for_its_own_hazards(city: City, loop: Loop) -> None:
+    """A neighbour could plan for another, set its term, or report its hazard rectified."""
+    await loop.assign()
+    role = policy_pb2.ROLE_RESPONSIBLE_UNIT
+    workshop = await create_unit(city.house, city.home.region, ENTERPRISE, parent=city.home.enterprise)
+    strangers = [await city.hires(role, unit=unit) for unit in (city.home.office, workshop)]
+    later = day(await city.house.now(), 30)
+
+    async def expect_refused(method: Any, request: Any) -> None:
+        for stranger in strangers:
+            refusal = await stranger.refused(method, request)
+            assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "RULE_NOT_MET")
+            assert refusal.metadata == {"rule": "unit_answers_for_its_own_hazards"}
+
+    await expect_refused(loop.stub.SubmitRectificationPlan, await loop.plan_request())
+    await loop.plan()
+    await expect_refused(loop.stub.RequestExtension, loop.extension(later))
+    await expect_refused(loop.stub.SubmitRectification, loop.rectified)
+    await loop.rectify()
+
+
+async def test_a_hazard_is_handed_on_to_another_unit_only(city: City, loop: Loop) -> None:
+    """Assigning once more would give the same unit a new term, as often as somebody is willing to."""
+    assigned = await loop.assign()
+    again = hazard_pb2.AssignHazardRequest(name=loop.name, unit=city.home.enterprise)
+    refusal = await city.supervisor.refused(loop.stub.AssignHazard, again)
+    assert refusal.metadata == {"rule": "reassigned_to_another_unit_only"}
+    await city.house.advance(timedelta(days=1))
+    other = hazard_pb2.AssignHazardRequest(name=loop.name, unit=city.home.office)
+    handed_on = await city.supervisor.calls(loop.stub.AssignHazard, other)
+    assert (handed_on.unit, handed_on.due_time) == (city.home.office, assigned.due_time)
+    refusal = await city.responsible.refused(loop.stub.SubmitRectificationPlan, await loop.plan_request())
+    assert refusal.metadata == {"rule": "unit_answers_for_its_own_hazards"}
+
+
+async def test_who_planned_or_answers_never_judges(city: City, loop: Loop, both: Caller) -> None:
+    """Who made the plan, or must answer for it, would declare it carried out."""
+    await loop.assign()
+    request = await loop.plan_request()
+    leader = await city.hires(policy_pb2.ROLE_INSPECTOR)
+    request.plan.responsible = leader.name
+    await both.calls(loop.stub.SubmitRectificationPlan, request)
+    await loop.rectify()
+
+    async def expect_refused(method: Any, request: Any, second: str) -> None:
+        for judge in (both, leader):
+            refusal = await judge.refused(method, request)
+            assert refusal.reason == "SEPARATION_OF_DUTIES"
+            assert refusal.metadata == {"person": judge.name, "first": "plan", "second": second}
+
+    await expect_refused(loop.stub.Reinspect, loop.inspection(kit_pb2.VERDICT_PASS), "reinspect")
+    with pytest.raises(asyncpg.CheckViolationError, match="hazard_planner_never_reinspects"):
+        await city.house.fetch(
+            "UPDATE hazard.hazard SET reinspector = $2 WHERE id = $1", loop.name.removeprefix("hazards/"), both.name
+        )
+    await loop.reinspect()
+    await expect_refused(loop.stub.LookBack, loop.visit(kit_pb2.VERDICT_PASS), "look_back")
 
 
 async def test_of_two_decisions_at_once_exactly_one_wins(city: City, loop: Loop, both: Caller) -> None:
@@ -288,9 +399,17 @@ async def test_of_two_decisions_at_once_exactly_one_wins(city: City, loop: Loop,
     assert winner == (await loop.read()).extension.decider
 
 
-async def test_a_stale_view_is_refused(city: City, loop: Loop) -> None:
+async def test_a_stale_view_is_refused(city: City) -> None:
     """Two supervisors would assign one hazard to two units without noticing each other."""
+    loop = Loop(city, await city.reports(site=await create_site(city.house, city.home.region, city.home.enterprise)))
+    before = await loop.read()
+    suspension = hazard_pb2.SuspendSiteRequest(site=before.site, hazard=loop.name, instrument_number=uuid.uuid4().hex)
+    order = await city.supervisor.calls(loop.stub.SuspendSite, suspension)
+    blind = hazard_pb2.AssignHazardRequest(name=loop.name, unit=city.home.enterprise, etag=before.etag)
+    refusal = await city.supervisor.refused(loop.stub.AssignHazard, blind)
+    assert refusal.reason == "STALE_ETAG", "the order changed the hazard too"
     seen = await loop.read()
+    assert seen.site_order == order.name
     first = hazard_pb2.AssignHazardRequest(name=loop.name, unit=city.home.enterprise, etag=seen.etag)
     await city.supervisor.calls(loop.stub.AssignHazard, first)
     second = hazard_pb2.AssignHazardRequest(name=loop.name, unit=city.home.office, etag=seen.etag)
@@ -349,6 +468,51 @@ async def test_a_site_is_suspended_and_resumed(city: City) -> None:
     assert (refusal.reason, refusal.metadata["state"]) == ("WRONG_STATE", "WRITTEN_OFF")
 
 
+async def test_a_closed_site_is_never_resumed(city: City) -> None:
+    """A site closed down for good would be told to go on working, on the strength of its own closure."""
+    site = await create_site(city.house, city.home.region, city.home.enterprise)
+    loop, other, stub = Loop(city, await city.reports(site=site)), await city.reports(site=site), city.house.hazard
+    suspension = hazard_pb2.SuspendSiteRequest(site=site, hazard=loop.name, instrument_number=uuid.uuid4().hex)
+    order = await city.supervisor.calls(stub.SuspendSite, suspension)
+    resumption = hazard_pb2.ResumeSiteRequest(name=order.name)
+    for step in (loop.assign, loop.plan, loop.rectify, loop.reinspect):
+        await step()
+    closure = hazard_pb2.CloseDownSiteRequest(site=site, hazard=other.name, instrument_number=uuid.uuid4().hex)
+    await city.supervisor.calls(stub.CloseDownSite, closure)
+    refusal = await city.supervisor.refused(stub.ResumeSite, resumption)
+    assert (refusal.reason, refusal.metadata) == ("RULE_NOT_MET", {"rule": "site_is_not_closed_down"})
+
+
+async def test_a_hazard_names_a_visit_to_its_own_site(city: City) -> None:
+    """A hazard would be credited to a visit that never took place, or to one of another site."""
+    colleague = await city.hires(policy_pb2.ROLE_INSPECTOR)
+    inspectors = [city.inspector.name, colleague.name]
+    elsewhere = await create_site(city.house, city.home.region, city.home.enterprise)
+    visit = inspection_pb2.Visit(
+        target=city.home.site,
+        enforcement_unit=city.home.office,
+        inspectors=inspectors,
+        purpose="检查",
+        certificate_shown=True,
+        signatures=[inspection_pb2.Signature(inspector=each, reference="sha256:1") for each in inspectors],
+        target_signature="sha256:2",
+    )
+    visit.check_in_time.FromDatetime(await city.house.now())
+    stub = InspectionServiceStub(city.house.channel)
+    made = await city.inspector.calls(stub.RecordVisit, inspection_pb2.RecordVisitRequest(visit=visit))
+
+    def report(site: str, visit_name: str) -> hazard_pb2.ReportHazardRequest:
+        request = hazard_pb2.ReportHazardRequest(hazard=new_hazard(site))
+        request.hazard.visit = visit_name
+        return request
+
+    for unfit in (report(elsewhere, made.name), report(city.home.site, "visits/none")):
+        refusal = await city.inspector.refused(city.house.hazard.ReportHazard, unfit)
+        assert refusal.fields == {"hazard.visit": "unknown_reference"}
+    reported = await city.inspector.calls(city.house.hazard.ReportHazard, report(city.home.site, made.name))
+    assert reported.visit == made.name
+
+
 async def test_a_closed_site_s_open_hazards_are_written_off(city: City) -> None:
     """Cases of a site that no longer exists would climb the ladder for ever."""
     site = await create_site(city.house, city.home.region, city.home.enterprise)
@@ -359,7 +523,7 @@ async def test_a_closed_site_s_open_hazards_are_written_off(city: City) -> None:
         await each.assign()
         await each.plan()
     await done.rectify()
-    await done.reinspect()
+    written_off = await done.reinspect()
 
     def closure(hazard: str) -> hazard_pb2.CloseDownSiteRequest:
         return hazard_pb2.CloseDownSiteRequest(site=site, hazard=hazard, instrument_number=uuid.uuid4().hex)
@@ -375,13 +539,130 @@ async def test_a_closed_site_s_open_hazards_are_written_off(city: City) -> None:
         assert order.name == closed.site_order
         handle = city.house.temporal.get_workflow_handle(case_of(closed))
         assert (await asyncio.wait_for(handle.result(), SOON_SECONDS))["write_off_reason"] == "SITE_CLOSED_DOWN"
-    assert (await done.read()).write_off_reason == hazard_pb2.WRITE_OFF_REASON_REINSPECTED
+        assert await each.names_its_order(city.supervisor.name, order.name)
+    ended = await done.until(hazard_pb2.HAZARD_STATE_CLOSED)
+    assert (ended.write_off_reason, ended.write_off_time) == (written_off.write_off_reason, written_off.write_off_time)
+    handle = city.house.temporal.get_workflow_handle(case_of(ended))
+    assert (await asyncio.wait_for(handle.result(), SOON_SECONDS))["write_off_reason"] == "REINSPECTED"
+    assert (await done.events())[-2:] == ["written_off", "closed"]
+    assert await done.names_its_order(city.supervisor.name, order.name)
 
     refusal = await city.supervisor.refused(stub.ResumeSite, hazard_pb2.ResumeSiteRequest(name=order.name))
     assert refusal.reason == "WRONG_STATE"
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await city.reports(site=site)
     assert grpc.StatusCode.FAILED_PRECONDITION is failure.value.code()
+
+
+@contextlib.asynccontextmanager
+async def under_way(house: RunningHouse, sql: str, *arguments: object) -> AsyncIterator[None]:
+    """Hold open a transaction of somebody else's, as one does whose commit is still to come; it commits at the end."""
+    url = required(house.settings.database_url, "database_url").get_secret_value()
+    connection = await asyncpg.connect(url, user=OWNER, password=role_password(house.settings, OWNER))
+    try:
+        async with connection.transaction():
+            await connection.execute(sql, *arguments)
+            yield
+    finally:
+        await connection.close()
+
+
+async def test_reports_and_orders_on_one_site_do_not_pass_each_other(city: City) -> None:
+    """A hazard reported in the moment of a closure would stay open on a closed site, its case climbing for ever."""
+    site = await create_site(city.house, city.home.region, city.home.enterprise)
+    hazard, stub = await city.reports(site=site), city.house.hazard
+
+    def closure() -> hazard_pb2.CloseDownSiteRequest:
+        return hazard_pb2.CloseDownSiteRequest(site=site, hazard=hazard.name, instrument_number=uuid.uuid4().hex)
+
+    lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
+    async with under_way(city.house, lock, site):
+        report = asyncio.create_task(city.reports(site=site))
+        await asyncio.sleep(0.5)
+        assert not report.done()
+    second = await report
+    async with under_way(city.house, lock, site):
+        order = asyncio.create_task(city.supervisor.calls(stub.CloseDownSite, closure()))
+        await asyncio.sleep(0.5)
+        assert not order.done()
+    await order
+    for name in (hazard, second):
+        await Loop(city, name).until(hazard_pb2.HAZARD_STATE_CLOSED)
+
+
+INSERT_CLOSURE = """
+    INSERT INTO hazard.site_order (id, site, region_code, kind, instrument_number, hazard_id, orderer, order_time)
+    VALUES ($1, $2, '1303', 'CLOSE_DOWN', $1, $3, 'people/p', $4)
+"""
+
+
+async def legacy_site(city: City, unit: str) -> tuple[str, str]:
+    """Import a site; return its legacy id and its name."""
+    legacy_id = uuid.uuid4().hex
+    site = directory_pb2.Site(display_name="老厂", region=city.home.region, unit=unit, legacy_id=legacy_id)
+    header = kit_pb2.ImportHeader(request_id=uuid.uuid4().hex)
+    rows = [directory_pb2.SiteRow(row=1, site=site)]
+    request = directory_pb2.ImportSitesRequest(header=header, rows=rows)
+    report = await city.house.operator.sends(city.house.directory.ImportSites, request)
+    assert report.created == 1, report
+    (row,) = await city.house.fetch("SELECT id FROM directory.site WHERE legacy_id = $1", legacy_id)
+    return legacy_id, f"sites/{row['id']}"
+
+
+def legacy_hazards(*rows: hazard_pb2.LegacyHazardRow) -> hazard_pb2.ImportHazardsRequest:
+    """Return an import of these rows."""
+    return hazard_pb2.ImportHazardsRequest(header=kit_pb2.ImportHeader(request_id=uuid.uuid4().hex), rows=rows)
+
+
+def legacy_hazard(row: int, site: str, opened: Date, written_off: Date | None = None) -> hazard_pb2.LegacyHazardRow:
+    """Return a row of a legacy ledger."""
+    return hazard_pb2.LegacyHazardRow(
+        row=row,
+        legacy_id=f"{site}-{row}",
+        site_legacy_id=site,
+        grade=hazard_pb2.HAZARD_GRADE_GENERAL,
+        disposition=hazard_pb2.DISPOSITION_TIME_LIMITED,
+        description="旧台账",
+        open_date=opened,
+        write_off_date=written_off,
+    )
+
+
+async def test_a_closed_site_s_open_hazards_are_not_imported(city: City) -> None:
+    """A legacy ledger would open cases on a site that was closed down, even in that moment."""
+    legacy_id, site = await legacy_site(city, city.home.enterprise)
+    now, stub = await city.house.now(), city.house.hazard
+    opened, earlier = day(now, -30), day(now, -10)
+    first = legacy_hazards(legacy_hazard(1, legacy_id, opened))
+    assert (await city.house.operator.sends(stub.ImportHazards, first)).created == 1
+    (hazard,) = await city.house.fetch("SELECT id FROM hazard.hazard WHERE site = $1", site)
+    rows = (
+        legacy_hazard(1, legacy_id, opened),
+        legacy_hazard(2, legacy_id, opened, earlier),
+        legacy_hazard(3, legacy_id, opened),
+    )
+    async with under_way(city.house, INSERT_CLOSURE, uuid.uuid4().hex, site, hazard["id"], now):
+        importing = asyncio.create_task(city.house.operator.sends(stub.ImportHazards, legacy_hazards(*rows)))
+        await asyncio.sleep(0.5)
+        assert not importing.done()
+    report = await importing
+    assert (report.created, report.unchanged, report.rejected) == (1, 1, 1)
+    assert [(error.row, error.column) for error in report.errors] == [(3, "site_legacy_id")]
+
+
+async def test_an_imported_hazard_always_has_somebody_who_answers(city: City) -> None:
+    """The ladder over a legacy hazard of a site without a unit could not even begin."""
+    legacy_id, site = await legacy_site(city, "")
+    rows = legacy_hazards(legacy_hazard(1, legacy_id, day(await city.house.now(), -30)))
+    assert (await city.house.operator.sends(city.house.hazard.ImportHazards, rows)).created == 1
+    await city.house.advance(timedelta(days=15))
+    (hazard,) = await city.house.fetch("SELECT id FROM hazard.hazard WHERE site = $1", site)
+    opened = "SELECT unit FROM accountability.supervision_case WHERE hazard = $1"
+    deadline = time.monotonic() + SOON_SECONDS
+    while not (cases := await city.house.fetch(opened, f"hazards/{hazard['id']}")):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert [case["unit"] for case in cases] == ["units/root"]
 
 
 async def test_the_ledger_is_listed_as_of_a_day(city: City) -> None:

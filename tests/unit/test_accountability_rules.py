@@ -1,12 +1,14 @@
 """Rules of supervision and accountability: ladders, separation of duties, exemptions, appeal windows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
+from dutyloop.plan.v1 import plan_pb2
 from services.accountability import messages, presets, rules
 from services.kit.errors import (
     DomainError,
@@ -17,9 +19,12 @@ from services.kit.errors import (
     WindowClosed,
     WrongState,
 )
+from workflows import rectification
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
 SUBJECT, HANDLER, LEADER, OTHER = "people/subject", "people/handler", "people/leader", "people/other"
+OPENER = "people/opener"
+PARTIES = rules.Parties(SUBJECT, OPENER, ["people/first", HANDLER])
 KINDS = accountability_pb2.MeasureKind
 
 
@@ -131,15 +136,74 @@ def test_business_time_comes_from_workflows_only(internal: bool, given: bool, fi
         ("CONCLUDED", OTHER, WrongState),
         ("HANDLE", HANDLER, SeparationOfDuties),
         ("HANDLE", SUBJECT, SeparationOfDuties),
+        ("SUPERVISE", LEADER, SeparationOfDuties),
     ],
 )
 def test_conclusion_is_nobodys_own(state: str, principal: str, expected: type[DomainError] | None) -> None:
-    """Who reported on a matter, or answers for it, could declare it settled."""
+    """Who reported on a matter, answers for it, or was pressed for it, could declare it settled."""
+    involved = rules.Involved(SUBJECT, ["people/first", HANDLER], ["people/reminded", LEADER])
     if expected is None:
-        rules.check_conclusion(state, principal, SUBJECT, ["people/first", HANDLER])
+        rules.check_conclusion(state, principal, involved)
         return
     with pytest.raises(expected):
-        rules.check_conclusion(state, principal, SUBJECT, ["people/first", HANDLER])
+        rules.check_conclusion(state, principal, involved)
+
+
+@pytest.mark.parametrize(
+    ("state", "unit", "expected"),
+    [("STUDY", "units/a", None), ("CONCLUDED", "units/a", WrongState), ("STUDY", "units/c", RuleNotMet)],
+)
+def test_progress_is_reported_by_the_case_s_own_unit(state: str, unit: str, expected: type[DomainError] | None) -> None:
+    """Another unit in reach could end the study of a matter that it does not handle."""
+    if expected is None:
+        rules.check_progress(state, unit, ["units/a", "units/b"])
+        return
+    with pytest.raises(expected):
+        rules.check_progress(state, unit, ["units/a", "units/b"])
+
+
+@pytest.mark.parametrize(
+    ("state", "light", "matter", "settled"),
+    [
+        ("REPORTED", "RED", "assign", False),
+        ("ASSIGNED", "RED", "assign", True),
+        ("PLANNED", "RED", "rectify", False),
+        ("PLANNED", "GREEN", "rectify", True),
+        ("RECTIFIED", "RED", "rectify", True),
+        ("RECTIFIED", "RED", "reinspect", False),
+        ("ASSIGNED", "RED", "rectify", False),
+        ("PLANNED", "RED", "what a supervisor wrote", False),
+        ("WRITTEN_OFF", "UNSPECIFIED", "what a supervisor wrote", True),
+        ("CLOSED", "UNSPECIFIED", "reinspect", True),
+    ],
+)
+def test_overdue_hazard_is_settled_before_its_case(state: str, light: str, matter: str, settled: bool) -> None:
+    """A supervisor could stop the ladder while the hazard that it is about goes on being overdue."""
+    hazard = hazard_pb2.Hazard(
+        state=hazard_pb2.HazardState.Value(f"HAZARD_STATE_{state}"), light=kit_pb2.Light.Value(f"LIGHT_{light}")
+    )
+    if settled:
+        rules.check_hazard_settled(hazard, matter)
+        return
+    with pytest.raises(RuleNotMet) as refusal:
+        rules.check_hazard_settled(hazard, matter)
+    assert refusal.value.metadata["rule"] == "matter_is_settled"
+
+
+def test_overdue_task_is_settled_before_its_case() -> None:
+    """A supervisor could stop the ladder over a task that nobody has done."""
+    rules.check_task_settled(plan_pb2.Task(state=plan_pb2.TASK_STATE_DONE))
+    rules.check_task_settled(plan_pb2.Task(state=plan_pb2.TASK_STATE_SUBMITTED))
+    for state in (plan_pb2.TASK_STATE_OPEN, plan_pb2.TASK_STATE_SUBMITTED):
+        with pytest.raises(RuleNotMet):
+            rules.check_task_settled(plan_pb2.Task(state=state, overdue=True))
+
+
+def test_stages_of_a_hazard_s_case_are_those_of_its_workflow() -> None:
+    """A case of a stage that the service does not know could never be concluded by a person."""
+    words = {f"HAZARD_STATE_{state}": stage for state, stage in rectification.SUPERVISED.items()}
+    known = {hazard_pb2.HazardState.Name(state): stage for stage, state in rules.HAZARD_STAGES.items()}
+    assert known == words
 
 
 def test_no_rung_fires_after_the_conclusion() -> None:
@@ -195,18 +259,19 @@ def test_facts_never_come_from_the_subject(state: str, principal: str, expected:
         ("DECIDED", LEADER, ["city/"], WrongState),
         ("FACTS_SUBMITTED", SUBJECT, ["city/"], SeparationOfDuties),
         ("FACTS_SUBMITTED", HANDLER, ["city/"], SeparationOfDuties),
+        ("FACTS_SUBMITTED", OPENER, ["city/"], SeparationOfDuties),
     ],
 )
 def test_decider_is_a_leader_apart(
     state: str, person: str, paths: Sequence[str], expected: type[DomainError] | None
 ) -> None:
-    """A subject, a handler or a subordinate could decide what the subject answers for."""
+    """A subject, a handler, an opener or a subordinate could decide what the subject answers for."""
     decider = rules.Decider(person, paths)
     if expected is None:
-        rules.check_decider(state, decider, SUBJECT, "city/county/", ["people/first", HANDLER])
+        rules.check_decider(state, decider, PARTIES, "city/county/")
         return
     with pytest.raises(expected):
-        rules.check_decider(state, decider, SUBJECT, "city/county/", ["people/first", HANDLER])
+        rules.check_decider(state, decider, PARTIES, "city/county/")
 
 
 @pytest.mark.parametrize(("months", "allowed"), [(0, True), (48, True), (-1, False), (49, False)])
@@ -237,20 +302,35 @@ def test_only_listed_measures_have_an_appeal_window(decision: str, clock: str) -
     assert rules.appeal_clock(decision) == clock
 
 
-ITEMS = frozenset({"dutyItems/1", "dutyItems/2"})
+ITEMS = {"dutyItems/1": False, "dutyItems/2": False}
+"""Two standing duties."""
 
 
 def entry(
-    actor: str = SUBJECT, on_behalf_of: str = "", type_: str = "plan.task.completed", at: datetime = NOW
+    actor: str = SUBJECT, on_behalf_of: str = "", type_: str = "hazard.hazard.planned", at: datetime = NOW
 ) -> rules.Evidence:
     """Return what the ledger says of an entry."""
     return rules.Evidence(type_, actor, on_behalf_of, at)
 
 
+COMPLETED = rules.Completion(SUBJECT, NOW)
+
+
+def task_entry(
+    type_: str = "plan.task.submitted",
+    actor: str = SUBJECT,
+    item: str = "dutyItems/2",
+    completion: rules.Completion | None = COMPLETED,
+    at: datetime = NOW,
+) -> rules.Evidence:
+    """Return what the ledger says of an act on a task whose completion was confirmed."""
+    return rules.Evidence(type_, actor, "", at, ("tasks/1", "annualTaskLists/1", item, "posts/1"), completion)
+
+
 def exemption(
     shown: Sequence[tuple[str, Sequence[str]]],
     entries: dict[str, rules.Evidence],
-    items: frozenset[str] = ITEMS,
+    items: Mapping[str, bool] = ITEMS,
 ) -> None:
     """Check an exemption of the subject whose case was opened an hour after the entries."""
     rules.check_exemption([rules.ShownDuty(*duty) for duty in shown], items, entries, SUBJECT, NOW + timedelta(hours=1))
@@ -315,7 +395,72 @@ def test_exemption_counts_nothing_twice(shown: Sequence[tuple[str, Sequence[str]
 def test_exemption_without_a_list_is_refused() -> None:
     """Who has no published duties would be exempted for having performed none."""
     with pytest.raises(RuleNotMet):
-        exemption((), {}, frozenset())
+        exemption((), {}, {})
+
+
+RECURRING = {"dutyItems/1": False, "dutyItems/2": True}
+
+
+@pytest.mark.parametrize(
+    "shown", [task_entry(), task_entry("plan.task.confirmed", OTHER)], ids=["submitted", "confirmed by another person"]
+)
+def test_recurring_duty_is_shown_by_a_confirmed_completion(shown: rules.Evidence) -> None:
+    """Who completed the tasks on his list could not be exempted."""
+    exemption(BOTH, {"ledgerEntries/a": entry(), "ledgerEntries/b": shown}, RECURRING)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        task_entry("plan.task.progressed"),
+        task_entry("plan.task.rejected"),
+        entry(type_="plan.task.submitted"),
+        entry(),
+        task_entry(item="dutyItems/1"),
+        task_entry(completion=None),
+        task_entry(completion=rules.Completion(OTHER, NOW)),
+        task_entry("plan.task.confirmed", OTHER, completion=rules.Completion(OTHER, NOW)),
+        task_entry("plan.task.confirmed", SUBJECT, completion=rules.Completion(OTHER, NOW)),
+        task_entry(completion=rules.Completion(SUBJECT, NOW + timedelta(hours=1))),
+        task_entry(at=NOW + timedelta(hours=1)),
+    ],
+    ids=[
+        "progress",
+        "rejection",
+        "no duty named",
+        "another kind of act",
+        "of another duty",
+        "unconfirmed",
+        "submitted again by another person",
+        "another person's",
+        "another person's, confirmed by the subject",
+        "submitted anew after the opening",
+        "after the opening",
+    ],
+)
+def test_recurring_duty_is_shown_by_nothing_less(shown: rules.Evidence) -> None:
+    """A subject would go free who reported that he set to work, or handed in what nobody accepted."""
+    with pytest.raises(UnfitReference) as refusal:
+        exemption(BOTH, {"ledgerEntries/a": entry(), "ledgerEntries/b": shown}, RECURRING)
+    assert refusal.value.metadata["field"] == "exemption.duties[1].ledger_entries[0]"
+
+
+@pytest.mark.parametrize(
+    ("published", "successor_published", "expected"),
+    [
+        (None, None, False),
+        (-1, None, True),
+        (0, None, True),
+        (1, None, False),
+        (-2, -1, False),
+        (-2, 0, True),
+        (-2, 1, True),
+    ],
+)
+def test_lists_are_those_of_the_opening(published: int | None, successor_published: int | None, expected: bool) -> None:
+    """A shorter list published once the case runs would exempt its subject."""
+    times = [None if hours is None else NOW + timedelta(hours=hours) for hours in (published, successor_published)]
+    assert rules.governed(rules.ListVersion(*times), NOW) is expected
 
 
 @pytest.mark.parametrize(

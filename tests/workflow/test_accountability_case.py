@@ -1,6 +1,7 @@
 """The accountability case: facts, decision or exemption by somebody apart, appeal window, closure."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -124,6 +125,50 @@ async def test_handler_never_decides(room: CaseRoom) -> None:
         assert isinstance(await refused(handle, "exempt", person, exemption=EXEMPTION), SeparationOfDuties)
     await act(handle, "decide", LEADER, **decision(clock=""))
     await handle.result()
+
+
+async def test_opener_never_decides(room: CaseRoom) -> None:
+    """Who brought a case against a person could judge it too, or let the person off."""
+    handle = await room.start(WORKFLOW, dataclasses.replace(START, opener=LEADER))
+    await act(handle, "submit_facts", HANDLER, facts="facts", evidence=[])
+    refusals = [
+        await refused(handle, "decide", LEADER, **decision()),
+        await refused(handle, "exempt", LEADER, exemption=EXEMPTION),
+    ]
+    assert [type(refusal) for refusal in refusals] == [SeparationOfDuties] * 2
+    await act(handle, "decide", "people/other_leader", **decision(clock=""))
+    await handle.result()
+
+
+async def test_missed_terms_are_recorded_once(room: CaseRoom) -> None:
+    """A case that nobody attends to would lie silent, or fill the ledger with the same line."""
+    handle = await room.start(WORKFLOW, START)
+    await room.pass_days(handle, 14.9)
+    assert story(room) == []
+    await room.pass_days(handle, 40)
+    assert story(room) == [("facts_overdue", "OPENED")]
+    await act(handle, "submit_facts", HANDLER, facts="facts", evidence=[])
+    await room.pass_days(handle, 54.9)
+    assert story(room)[1:] == [("facts_submitted", "FACTS_SUBMITTED")]
+    await room.pass_days(handle, 90)
+    assert story(room)[2:] == [("decision_overdue", "FACTS_SUBMITTED")]
+    overdue, submitted = room.services.accountability[2][1], room.services.accountability[1][1]
+    assert overdue == submitted
+    await act(handle, "decide", LEADER, **decision(clock=""))
+    assert (await handle.result())["state"] == "CLOSED"
+    assert [word for word, _ in story(room)[3:]] == ["decided", "closed"]
+    assert await replays(handle)
+
+
+async def test_facts_in_time_leave_no_mark(room: CaseRoom) -> None:
+    """A supervisor who was in time would stand in the ledger as late."""
+    handle = await with_facts(room)
+    await room.pass_days(handle, 14)
+    await act(handle, "submit_facts", HANDLER, facts="more facts", evidence=[])
+    await room.pass_days(handle, 28)
+    await act(handle, "decide", LEADER, **decision(clock=""))
+    await handle.result()
+    assert [word for word, _ in story(room)] == ["facts_submitted", "facts_submitted", "decided", "closed"]
 
 
 async def test_nothing_is_decided_without_facts(room: CaseRoom) -> None:

@@ -179,6 +179,19 @@ async def test_reporter_never_concludes(room: CaseRoom) -> None:
     ]
 
 
+async def test_who_was_addressed_never_concludes(room: CaseRoom) -> None:
+    """Whom the ladder reminded, or called to account over the case, could make it stop."""
+    handle = await room.start(WORKFLOW, opened())
+    await room.pass_days(handle, 10)
+    assert len(await fired(room, 3)) == 3
+    for person in ("people/holder", "people/superior"):
+        refusal = await refused(handle, "conclude", person, conclusion="done")
+        assert isinstance(refusal, SeparationOfDuties)
+        assert refusal.metadata["person"] == person
+    await end(handle)
+    assert await replays(handle)
+
+
 async def test_two_conclusions_at_once_have_one_winner(room: CaseRoom) -> None:
     """Two supervisors could both be told that they concluded the case."""
     handle = await room.start(WORKFLOW, opened(term_days=10))

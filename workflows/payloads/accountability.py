@@ -23,13 +23,17 @@ class AccountabilityTerms:
 
 @dataclass(frozen=True, slots=True)
 class AccountabilityStart:
-    """Opens the case; ``due_time`` is the first instant after the term for the facts."""
+    """Opens the case; ``due_time`` is the first instant after the term for the facts.
+
+    ``opener`` is empty when a workflow opened it.
+    """
 
     case: str
     opened: datetime
     due_time: datetime
     subject: str
     terms: AccountabilityTerms = AccountabilityTerms()
+    opener: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class RectificationTerms:
     assign: Term = Term(3, "WORKING_DAYS")
     plan: Term = Term(5, "WORKING_DAYS")
     reinspect: Term = Term(10, "WORKING_DAYS")
+    rectify_again: Term = Term(5, "WORKING_DAYS")
     look_back: Term = Term(30, "NATURAL_DAYS")
 
 
@@ -31,7 +32,6 @@ class RectificationStart:
     opened: datetime
     due_time: datetime
     grade: str
-    reporter: str
     fallback_unit: str
     terms: RectificationTerms = RectificationTerms()
 
@@ -60,7 +60,7 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Assigns the hazard to a unit."""
+    """Assigns the hazard to a unit, or, before that unit has a plan, to another."""
 
     unit: str
     outer: Outer
@@ -68,8 +68,9 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class SubmitPlan:
-    """Hands in the plan."""
+    """Hands in the plan. ``unit`` is, here and below, the unit of the hazard for which the person acts."""
 
+    unit: str
     plan: Plan
     outer: Outer
 
@@ -78,6 +79,7 @@ class SubmitPlan:
 class SubmitRectification:
     """Reports the hazard rectified."""
 
+    unit: str
     evidence: tuple[str, ...]
     outer: Outer
 
@@ -86,6 +88,7 @@ class SubmitRectification:
 class RequestExtension:
     """Asks for more time."""
 
+    unit: str
     finish_date: date
     reason: str
     outer: Outer
@@ -105,7 +108,6 @@ class CloseDown:
     """Ends the case because its site was closed down."""
 
     site_order: str
-    orderer: str
 
 
 @dataclass(frozen=True, slots=True)

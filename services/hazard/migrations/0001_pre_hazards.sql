@@ -19,6 +19,7 @@ CREATE TABLE hazard (
     rectifiers text[] NOT NULL DEFAULT '{}',
     reinspector text NOT NULL DEFAULT '',
     plan jsonb,
+    planners text[] NOT NULL DEFAULT '{}',
     extension jsonb,
     evidence text[] NOT NULL DEFAULT '{}',
     open_time timestamptz NOT NULL,
@@ -30,6 +31,7 @@ CREATE TABLE hazard (
     site_order text NOT NULL DEFAULT '',
     legacy_id text CONSTRAINT hazard_legacy_id_is_unique UNIQUE,
     CONSTRAINT hazard_rectifier_never_reinspects CHECK (reinspector = '' OR NOT reinspector = ANY (rectifiers)),
+    CONSTRAINT hazard_planner_never_reinspects CHECK (reinspector = '' OR NOT reinspector = ANY (planners)),
     CONSTRAINT hazard_written_off_has_time_and_reason CHECK (
         (state IN ('WRITTEN_OFF', 'CLOSED')) = (write_off_time IS NOT NULL)
         AND (write_off_time IS NULL) = (write_off_reason = '')

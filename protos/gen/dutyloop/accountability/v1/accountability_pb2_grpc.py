@@ -162,14 +162,15 @@ class AccountabilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportCaseProgress(self, request, context):
-        """Reports how the unit handles the matter.
+        """Reports how the unit handles the matter; a post of that unit does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConcludeSupervisionCase(self, request, context):
-        """Concludes a case; no further rung fires. Never by who reported its progress.
+        """Concludes a case; no further rung fires. Never by who answers for it, reported on it or was addressed by a
+        rung, nor while the overdue hazard or task that it is about is unsettled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,28 +205,28 @@ class AccountabilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DecideAccountabilityCase(self, request, context):
-        """Decides a case with a measure; never by its subject or its handler.
+        """Decides a case with a measure; never by its subject, its opener or its handler.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExemptSubject(self, request, context):
-        """Exempts a subject whose duties the ledger shows performed; never by the subject or the handler.
+        """Exempts a subject whose duties the ledger shows performed; never by the subject, the opener or the handler.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FileAppeal(self, request, context):
-        """Files the subject's appeal while the window is open; the subject alone may.
+        """Files the subject's appeal while the window is open; the subject alone may, in office or not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAccountabilityCase(self, request, context):
-        """Reads one accountability case.
+        """Reads one accountability case; its subject may whatever posts the subject holds, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,11 @@ class AccountabilityServiceStub:
     OpenSupervisionCase: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.OpenSupervisionCaseRequest, _accountability_pb2.SupervisionCase]
     """Opens a supervision case with its policy pinned, and starts it."""
     ReportCaseProgress: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ReportCaseProgressRequest, _accountability_pb2.SupervisionCase]
-    """Reports how the unit handles the matter."""
+    """Reports how the unit handles the matter; a post of that unit does."""
     ConcludeSupervisionCase: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ConcludeSupervisionCaseRequest, _accountability_pb2.SupervisionCase]
-    """Concludes a case; no further rung fires. Never by who reported its progress."""
+    """Concludes a case; no further rung fires. Never by who answers for it, reported on it or was addressed by a
+    rung, nor while the overdue hazard or task that it is about is unsettled.
+    """
     GetSupervisionCase: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.GetSupervisionCaseRequest, _accountability_pb2.SupervisionCase]
     """Reads one supervision case."""
     ListSupervisionCases: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ListSupervisionCasesRequest, _accountability_pb2.ListSupervisionCasesResponse]
@@ -56,13 +58,13 @@ class AccountabilityServiceStub:
     SubmitFacts: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.SubmitFactsRequest, _accountability_pb2.AccountabilityCase]
     """Hands in the facts; never by the subject."""
     DecideAccountabilityCase: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.DecideAccountabilityCaseRequest, _accountability_pb2.AccountabilityCase]
-    """Decides a case with a measure; never by its subject or its handler."""
+    """Decides a case with a measure; never by its subject, its opener or its handler."""
     ExemptSubject: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ExemptSubjectRequest, _accountability_pb2.AccountabilityCase]
-    """Exempts a subject whose duties the ledger shows performed; never by the subject or the handler."""
+    """Exempts a subject whose duties the ledger shows performed; never by the subject, the opener or the handler."""
     FileAppeal: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.FileAppealRequest, _accountability_pb2.AccountabilityCase]
-    """Files the subject's appeal while the window is open; the subject alone may."""
+    """Files the subject's appeal while the window is open; the subject alone may, in office or not."""
     GetAccountabilityCase: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.GetAccountabilityCaseRequest, _accountability_pb2.AccountabilityCase]
-    """Reads one accountability case."""
+    """Reads one accountability case; its subject may whatever posts the subject holds, or none."""
     ListAccountabilityCases: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ListAccountabilityCasesRequest, _accountability_pb2.ListAccountabilityCasesResponse]
     """Lists accountability cases in the caller's scope, oldest first."""
     ListMeasures: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ListMeasuresRequest, _accountability_pb2.ListMeasuresResponse]
@@ -88,9 +90,11 @@ class AccountabilityServiceAsyncStub(AccountabilityServiceStub):
     OpenSupervisionCase: _aio.UnaryUnaryMultiCallable[_accountability_pb2.OpenSupervisionCaseRequest, _accountability_pb2.SupervisionCase]  # type: ignore[assignment]
     """Opens a supervision case with its policy pinned, and starts it."""
     ReportCaseProgress: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ReportCaseProgressRequest, _accountability_pb2.SupervisionCase]  # type: ignore[assignment]
-    """Reports how the unit handles the matter."""
+    """Reports how the unit handles the matter; a post of that unit does."""
     ConcludeSupervisionCase: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ConcludeSupervisionCaseRequest, _accountability_pb2.SupervisionCase]  # type: ignore[assignment]
-    """Concludes a case; no further rung fires. Never by who reported its progress."""
+    """Concludes a case; no further rung fires. Never by who answers for it, reported on it or was addressed by a
+    rung, nor while the overdue hazard or task that it is about is unsettled.
+    """
     GetSupervisionCase: _aio.UnaryUnaryMultiCallable[_accountability_pb2.GetSupervisionCaseRequest, _accountability_pb2.SupervisionCase]  # type: ignore[assignment]
     """Reads one supervision case."""
     ListSupervisionCases: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ListSupervisionCasesRequest, _accountability_pb2.ListSupervisionCasesResponse]  # type: ignore[assignment]
@@ -100,13 +104,13 @@ class AccountabilityServiceAsyncStub(AccountabilityServiceStub):
     SubmitFacts: _aio.UnaryUnaryMultiCallable[_accountability_pb2.SubmitFactsRequest, _accountability_pb2.AccountabilityCase]  # type: ignore[assignment]
     """Hands in the facts; never by the subject."""
     DecideAccountabilityCase: _aio.UnaryUnaryMultiCallable[_accountability_pb2.DecideAccountabilityCaseRequest, _accountability_pb2.AccountabilityCase]  # type: ignore[assignment]
-    """Decides a case with a measure; never by its subject or its handler."""
+    """Decides a case with a measure; never by its subject, its opener or its handler."""
     ExemptSubject: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ExemptSubjectRequest, _accountability_pb2.AccountabilityCase]  # type: ignore[assignment]
-    """Exempts a subject whose duties the ledger shows performed; never by the subject or the handler."""
+    """Exempts a subject whose duties the ledger shows performed; never by the subject, the opener or the handler."""
     FileAppeal: _aio.UnaryUnaryMultiCallable[_accountability_pb2.FileAppealRequest, _accountability_pb2.AccountabilityCase]  # type: ignore[assignment]
-    """Files the subject's appeal while the window is open; the subject alone may."""
+    """Files the subject's appeal while the window is open; the subject alone may, in office or not."""
     GetAccountabilityCase: _aio.UnaryUnaryMultiCallable[_accountability_pb2.GetAccountabilityCaseRequest, _accountability_pb2.AccountabilityCase]  # type: ignore[assignment]
-    """Reads one accountability case."""
+    """Reads one accountability case; its subject may whatever posts the subject holds, or none."""
     ListAccountabilityCases: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ListAccountabilityCasesRequest, _accountability_pb2.ListAccountabilityCasesResponse]  # type: ignore[assignment]
     """Lists accountability cases in the caller's scope, oldest first."""
     ListMeasures: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ListMeasuresRequest, _accountability_pb2.ListMeasuresResponse]  # type: ignore[assignment]
@@ -159,7 +163,7 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accountability_pb2.ReportCaseProgressRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.SupervisionCase, _abc.Awaitable[_accountability_pb2.SupervisionCase]]:
-        """Reports how the unit handles the matter."""
+        """Reports how the unit handles the matter; a post of that unit does."""
 
     @_abc_1.abstractmethod
     def ConcludeSupervisionCase(
@@ -167,7 +171,9 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accountability_pb2.ConcludeSupervisionCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.SupervisionCase, _abc.Awaitable[_accountability_pb2.SupervisionCase]]:
-        """Concludes a case; no further rung fires. Never by who reported its progress."""
+        """Concludes a case; no further rung fires. Never by who answers for it, reported on it or was addressed by a
+        rung, nor while the overdue hazard or task that it is about is unsettled.
+        """
 
     @_abc_1.abstractmethod
     def GetSupervisionCase(
@@ -207,7 +213,7 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accountability_pb2.DecideAccountabilityCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.AccountabilityCase, _abc.Awaitable[_accountability_pb2.AccountabilityCase]]:
-        """Decides a case with a measure; never by its subject or its handler."""
+        """Decides a case with a measure; never by its subject, its opener or its handler."""
 
     @_abc_1.abstractmethod
     def ExemptSubject(
@@ -215,7 +221,7 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accountability_pb2.ExemptSubjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.AccountabilityCase, _abc.Awaitable[_accountability_pb2.AccountabilityCase]]:
-        """Exempts a subject whose duties the ledger shows performed; never by the subject or the handler."""
+        """Exempts a subject whose duties the ledger shows performed; never by the subject, the opener or the handler."""
 
     @_abc_1.abstractmethod
     def FileAppeal(
@@ -223,7 +229,7 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accountability_pb2.FileAppealRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.AccountabilityCase, _abc.Awaitable[_accountability_pb2.AccountabilityCase]]:
-        """Files the subject's appeal while the window is open; the subject alone may."""
+        """Files the subject's appeal while the window is open; the subject alone may, in office or not."""
 
     @_abc_1.abstractmethod
     def GetAccountabilityCase(
@@ -231,7 +237,7 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accountability_pb2.GetAccountabilityCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.AccountabilityCase, _abc.Awaitable[_accountability_pb2.AccountabilityCase]]:
-        """Reads one accountability case."""
+        """Reads one accountability case; its subject may whatever posts the subject holds, or none."""
 
     @_abc_1.abstractmethod
     def ListAccountabilityCases(

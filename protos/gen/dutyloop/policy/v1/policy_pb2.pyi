@@ -123,6 +123,7 @@ class MethodPolicy(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
     kind: Global___MethodKind.ValueType
     """Says how the method takes effect."""
     scope_field: _builtins.str
@@ -131,6 +132,8 @@ class MethodPolicy(_message.Message):
     """
     worker: _builtins.bool
     """Lets workflow activities call the method beside the people that the roles name."""
+    subject: _builtins.bool
+    """Lets any authenticated person call; the handler checks that the person is the subject."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
         """Lists the roles of which the caller must hold one. Empty on a READ means any role."""
@@ -142,10 +145,11 @@ class MethodPolicy(_message.Message):
         roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
         scope_field: _builtins.str = ...,
         worker: _builtins.bool = ...,
+        subject: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "roles", b"roles", "scope_field", b"scope_field", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "roles", b"roles", "scope_field", b"scope_field", "subject", b"subject", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,113 @@
+"""The timeline has words, in both languages, for everything that services and workflows record."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import FileDescriptor
+
+from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.duty.v1 import duty_pb2
+from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.inspection.v1 import inspection_pb2
+from dutyloop.plan.v1 import plan_pb2
+from services.audit.timeline import LOCAL_ACTIVITY
+from services.audit.words import HAPPENED, OBJECTS, STATES, tell_entry
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDERS = frozenset({"_record", "_move", "_record_list", "_record_task", "Event", "Importer"})
+NAMED = frozenset({"word", "happened", "transition", "event_type"})
+CONTEXTS = (accountability_pb2, duty_pb2, hazard_pb2, inspection_pb2, plan_pb2)
+
+
+def strings(node: ast.AST) -> Iterator[str]:
+    """Yield what an expression can be as a text: either branch of a condition, the start of a format."""
+    match node:
+        case ast.Constant(value=str() as value):
+            yield value
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from strings(body)
+            yield from strings(orelse)
+        case ast.JoinedStr(values=[ast.Constant(value=str() as value), *_]):
+            yield value
+
+
+def recorded(tree: ast.AST) -> Iterator[str]:
+    """Yield the event types and transitions that a module records."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=args, keywords=keywords):
+                if name in RECORDERS:
+                    for argument in args[:3]:
+                        yield from strings(argument)
+                for keyword in keywords:
+                    if keyword.arg in NAMED:
+                        yield from strings(keyword.value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in NAMED:
+                yield from strings(value)
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in NAMED:
+                yield from strings(value)
+
+
+def told() -> set[str]:
+    """Return every event type and bare transition in the services and workflows."""
+    files = [path for folder in ("services", "workflows") for path in (ROOT / folder).rglob("*.py")]
+    found = {each for path in files for each in recorded(ast.parse(path.read_text()))}
+    found = {each for each in found if each and each.replace(".", "").replace("_", "").isalpha() and each.islower()}
+    return found - {"access.call.refused"}
+
+
+TOLD = sorted(told())
+
+
+def test_the_search_finds_what_is_recorded() -> None:
+    """A search that finds nothing would let every missing word pass."""
+    assert {
+        "hazard.hazard.reported",
+        "hazard.hazard.",
+        "duty.list.",
+        "directory.site.imported",
+        "drafted",
+        "letter_issued",
+        "rung_fired",
+        "extension_granted",
+        "reminded",
+        "facts_submitted",
+    } <= set(TOLD)
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_everything_recorded_has_words(kind: str) -> None:
+    """An auditor would read raw identifiers in the middle of a Chinese timeline."""
+    _, known, happened = kind.split(".") if "." in kind else ("", "", kind)
+    assert not known or all(OBJECTS[known])
+    assert not happened or all(HAPPENED[happened])
+
+
+def states() -> Iterator[str]:
+    """Yield every state of every resource, without prefix."""
+    for context in CONTEXTS:
+        file: FileDescriptor = context.DESCRIPTOR
+        for name, enum in file.enum_types_by_name.items():
+            if name.endswith("State"):
+                prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+                yield from (value.name.removeprefix(prefix) for value in enum.values[1:])
+
+
+@pytest.mark.parametrize("state", sorted(set(states())))
+def test_every_state_has_words(state: str) -> None:
+    """The line would end in a constant of the interface, in neither language."""
+    assert all(STATES[state])
+
+
+def test_a_state_is_told_in_both_languages() -> None:
+    """The words would be there and not be used."""
+    line = tell_entry("accountability.supervision_case.opened", ["supervisionCases/1"], {"state": "STUDY"})
+    assert line.zh == "督办件 supervisionCases/1 已立案（状态：研究）"
+    assert line.en == "The supervision case supervisionCases/1 was opened (state: under study)"
+
+
+def test_the_name_of_a_local_activity_marker() -> None:
+    """The timeline would fill with the engine's markers."""
+    assert LOCAL_ACTIVITY == "core_local_activity"

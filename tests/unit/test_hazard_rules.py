@@ -1,0 +1,37 @@
+"""Rules of the hazard ledger: which suspensions may be lifted, and who answers for a hazard."""
+
+import pytest
+
+from services.hazard import rules
+from services.kit.errors import DomainError, RuleNotMet, WrongState
+
+LIFTABLE = rules.InForce("SUSPEND", resumed=False, site_is_closed=False, write_off_reason="REINSPECTED")
+
+
+def test_a_suspension_is_lifted_once_its_hazard_passed_a_reinspection() -> None:
+    """A safe site would stand still without a way back."""
+    rules.check_resumption(LIFTABLE)
+
+
+@pytest.mark.parametrize(
+    ("order", "refusal"),
+    [
+        (rules.InForce("SUSPEND", False, False, ""), RuleNotMet),
+        (rules.InForce("SUSPEND", False, False, "SITE_CLOSED_DOWN"), RuleNotMet),
+        (rules.InForce("SUSPEND", False, True, "REINSPECTED"), RuleNotMet),
+        (rules.InForce("SUSPEND", True, False, "REINSPECTED"), WrongState),
+        (rules.InForce("CLOSE_DOWN", False, False, "REINSPECTED"), WrongState),
+    ],
+)
+def test_no_other_order_is_lifted(order: rules.InForce, refusal: type[DomainError]) -> None:
+    """A dangerous or a closed site would be told to go on working."""
+    with pytest.raises(refusal):
+        rules.check_resumption(order)
+
+
+@pytest.mark.parametrize(
+    ("path", "answers"), [("a/b/", True), ("a/b/c/", True), ("a/", True), ("a/bc/", False), ("x/", False)]
+)
+def test_who_answers_is_of_the_unit_below_or_above_it(path: str, answers: bool) -> None:
+    """A stranger would have to answer for a hazard, or the leader above could not."""
+    assert rules.answers_for(path, "a/b/") is answers
