@@ -110,7 +110,7 @@ def main() -> int:
     if stale:
         print("protos/gen is not up to date, run `make proto`:", *stale[:20], sep="\n  ", file=sys.stderr)  # noqa: T201
         return 1
-    if BASELINE.exists() and buf("breaking", "dutyloop-protos", "--against", str(BASELINE)):
+    if buf("breaking", "dutyloop-protos", "--against", str(BASELINE)):
         return 1
     return buf("lint", "dutyloop-protos")
 
