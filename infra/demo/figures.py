@@ -1,5 +1,6 @@
 """Recomputes every figure of the demo from the ledger alone, as an auditor reads it."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +17,8 @@ ENDED: Mapping[str, tuple[str, ...]] = {
     "accountability.accountability_case.": ("CLOSED", "EXEMPTED"),
 }
 """The states in which a case's workflow has ended, by the beginning of its entries' types."""
+POSITION_SECONDS = 1.0
+"""Several times what the sequencer takes to give a new entry its position."""
 RUNG_KINDS = ("REMINDER", "SUPERVISION_NOTICE", "TALK", "CIRCULAR", "INQUIRY")
 
 
@@ -119,9 +122,14 @@ class Account:
 
 
 async def entries(auditor: Actor) -> AsyncIterator[Any]:
-    """Yield every ledger entry within the auditor's reach."""
-    async for entry in auditor.pages("audit.ListLedgerEntries", "ledger_entries"):
-        yield entry
+    """Yield every ledger entry within the auditor's reach, the newest too: they get their positions a moment later."""
+    found, filters = True, {}
+    while found:
+        found = False
+        async for entry in auditor.pages("audit.ListLedgerEntries", "ledger_entries", **filters):
+            found, filters = True, {"after_position": entry.position}
+            yield entry
+        await asyncio.sleep(POSITION_SECONDS)
 
 
 async def from_ledger(auditor: Actor) -> Account:

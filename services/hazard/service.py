@@ -158,7 +158,12 @@ class HazardService:
         self, request: hazard_pb2.RecordHazardTransitionRequest, call: Call
     ) -> hazard_pb2.Hazard:
         """Record what the case decided."""
-        unit_path = await self._unit_path(request.hazard.unit, "hazard.unit") if request.hazard.unit else ""
+        before = await self._store.hazard(request.name, call.scope)
+        unit = request.hazard.unit
+        if unit == before["unit"]:
+            unit_path = before["unit_path"]
+        else:
+            unit_path = await self._unit_path(unit, "hazard.unit") if unit else ""
         outer = None
         if request.HasField("outer"):
             command = request.outer

@@ -41,7 +41,9 @@ def configure(settings: Settings) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
+_LOGGER: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
 def logger() -> structlog.stdlib.BoundLogger:
-    """Return the process logger."""
-    bound: structlog.stdlib.BoundLogger = structlog.get_logger()
-    return bound
+    """Return the process logger; one proxy, since each has a cache of its own."""
+    return _LOGGER

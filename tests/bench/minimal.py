@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from temporalio.worker import Worker
 
     from services.kit.settings import Settings
-    from workflows.worker import CACHED_WORKFLOWS
+    from workflows.worker import CACHED_WORKFLOWS, workflow_runner
 
 STEPS = (2, 1, 1, 1, 2, 2, 1)
 """Local activities of assign, plan, ask for more time, decide on it, rectify, reinspect and look back."""
@@ -65,6 +65,7 @@ async def main() -> None:
         task_queue=settings.temporal_task_queue,
         workflows=[Loop, Sleeper],
         activities=[do_nothing],
+        workflow_runner=workflow_runner(),
         max_cached_workflows=CACHED_WORKFLOWS,
         max_concurrent_workflow_tasks=50,
         max_concurrent_activities=50,
