@@ -123,7 +123,8 @@ class Account:
 
 async def entries(auditor: Actor) -> AsyncIterator[Any]:
     """Yield every ledger entry within the auditor's reach, the newest too: they get their positions a moment later."""
-    found, filters = True, {}
+    found = True
+    filters: dict[str, int] = {}
     while found:
         found = False
         async for entry in auditor.pages("audit.ListLedgerEntries", "ledger_entries", **filters):

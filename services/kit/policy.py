@@ -30,6 +30,8 @@ CONTEXTS = (directory_pb2, duty_pb2, plan_pb2, inspection_pb2, hazard_pb2, accou
 DEFAULT_MAX_CHARACTERS = 1_000
 DEFAULT_MAX_ELEMENTS = 1_000
 MAX_NAME_CHARACTERS = 200
+BLANKS = " \u3000"
+"""Spaces, the Chinese one too: a text of nothing else says nothing."""
 ANY_RESOURCE = "*"
 TIMESTAMP_RANGE_SECONDS = (-2_208_988_800, 253_370_764_800)
 """1900-01-01 to 9999-01-01: what PostgreSQL, Python and every calendar here can hold."""
@@ -224,7 +226,7 @@ def _required(field: FieldDescriptor) -> Check:
 
     def check(message: Message, path: str, violations: list[Violation]) -> None:
         value = getattr(message, name)
-        missing = not message.HasField(name) if presence else not value or (text and not value.strip())
+        missing = not message.HasField(name) if presence else not value or (text and not value.strip(BLANKS))
         if missing:
             violations.append(Violation(path + name, "required"))
 
