@@ -237,7 +237,7 @@ class DirectoryService:
         time = request.time.ToDatetime(tzinfo=UTC)
         if time < call.now:
             raise invalid("time", "in_the_past")
-        await virtual.advance_all(self._house.temporal, time)
+        await virtual.advance_all(self._house.temporal, self._house.settings.temporal_task_queue, time)
         return await self._store.advance_clock(call, time)
 
     async def ResolveAccess(

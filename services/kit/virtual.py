@@ -84,8 +84,8 @@ async def _fast_forward(client: Client, workflow_id: str, duration: timedelta) -
             raise  # a case that ended meanwhile needs no more time
 
 
-async def advance_all(client: Client, business_now: datetime) -> int:
-    """Move every running case up to business time, those started on the way too; count the moves.
+async def advance_all(client: Client, task_queue: str, business_now: datetime) -> int:
+    """Move every running case of a task queue up to business time, those started on the way too; count the moves.
 
     What fell due by then is recorded when this returns, unless the worker is away for longer than a while.
     """
@@ -97,8 +97,9 @@ async def advance_all(client: Client, business_now: datetime) -> int:
         async with limit:
             return await _catch_up(client, workflow_id, business_now)
 
+    query = f"ExecutionStatus = 'Running' AND TaskQueue = '{task_queue}'"
     for _ in range(MAX_PASSES):
-        running = [each.id async for each in client.list_workflows("ExecutionStatus = 'Running'", page_size=1_000)]
+        running = [each.id async for each in client.list_workflows(query, page_size=1_000)]
         paces = Counter(await asyncio.gather(*map(advance, running)))
         moves += paces["behind"]
         if paces["behind"]:

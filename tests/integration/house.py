@@ -345,16 +345,18 @@ async def running_house(
         house = RunningHouse(settings, names, channel, NOBODY, client)
         yield dataclasses.replace(house, operator=house.person(operator))
     finally:
-        with contextlib.suppress(Exception):  # a test may have stopped Temporal for good
-            running = [case.id async for case in client.list_workflows("ExecutionStatus = 'Running'")]
-            for start in range(0, len(running), TERMINATED_AT_ONCE):
-                handles = map(client.get_workflow_handle, running[start : start + TERMINATED_AT_ONCE])
-                await asyncio.gather(*(handle.terminate("the test is over") for handle in handles))
         await channel.close(None)
         stop_working.set()
         await asyncio.wait([working])
         stop_serving.set()
         await asyncio.wait([serving])
+        # Once nothing is left that could start more of them: the next house shares this Temporal server.
+        query = f"ExecutionStatus = 'Running' AND TaskQueue = '{settings.temporal_task_queue}'"
+        with contextlib.suppress(Exception):  # a test may have stopped Temporal for good
+            running = [case.id async for case in client.list_workflows(query)]
+            for start in range(0, len(running), TERMINATED_AT_ONCE):
+                handles = map(client.get_workflow_handle, running[start : start + TERMINATED_AT_ONCE])
+                await asyncio.gather(*(handle.terminate("the test is over") for handle in handles))
     await asyncio.gather(serving, working)
 
 
