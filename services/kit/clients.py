@@ -1,4 +1,4 @@
-"""Stubs for the other services: one channel, own service token, a deadline on every call."""
+"""Stubs for the other services: a channel per address, own service token, a deadline on every call."""
 
 import time
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 class Clients:
-    """The house's services as this process reaches them, with its own identity.
+    """The house's services as this process reaches them, together or apart, with its own identity.
 
     Calls are written ``await clients.call(clients.directory.GetUnit, request)``.
     """
@@ -40,14 +40,23 @@ class Clients:
         self._subject = f"services/{service}"
         self._token = ""
         self._token_expires = 0.0
-        self.channel = grpc.aio.insecure_channel(settings.api_address, options=CHANNEL_OPTIONS)
-        self.directory = DirectoryServiceStub(self.channel)
-        self.duty = DutyServiceStub(self.channel)
-        self.plan = PlanServiceStub(self.channel)
-        self.inspection = InspectionServiceStub(self.channel)
-        self.hazard = HazardServiceStub(self.channel)
-        self.accountability = AccountabilityServiceStub(self.channel)
-        self.audit = AuditServiceStub(self.channel)
+        self._addresses = settings.api_addresses
+        self._shared_address = settings.api_address
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self.directory = DirectoryServiceStub(self._channel("directory"))
+        self.duty = DutyServiceStub(self._channel("duty"))
+        self.plan = PlanServiceStub(self._channel("plan"))
+        self.inspection = InspectionServiceStub(self._channel("inspection"))
+        self.hazard = HazardServiceStub(self._channel("hazard"))
+        self.accountability = AccountabilityServiceStub(self._channel("accountability"))
+        self.audit = AuditServiceStub(self._channel("audit"))
+
+    def _channel(self, service: str) -> grpc.aio.Channel:
+        """Return the channel to a service; services at one address share it."""
+        address = self._addresses.get(service, self._shared_address)
+        if address not in self._channels:
+            self._channels[address] = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return self._channels[address]
 
     async def call(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Any:
         """Call ``method``; raises the DomainError that the other service answered with."""
@@ -65,5 +74,6 @@ class Clients:
         return (("authorization", f"Bearer {self._token}"),)
 
     async def close(self) -> None:
-        """Close the channel."""
-        await self.channel.close(grace=None)
+        """Close the channels."""
+        for channel in self._channels.values():
+            await channel.close(grace=None)

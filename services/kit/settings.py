@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """Where this process serves gRPC, ``host:port``."""
     api_address: str = "127.0.0.1:7400"
     """Where this process reaches the other services."""
+    api_addresses: dict[str, str] = Field(default_factory=dict)
+    """JSON object: service name to address, for services that are deployed apart; the rest share api_address."""
     trusted_keys_file: Path | None = None
     """JWKS of the public keys that may sign access tokens."""
     service_key_file: Path | None = None
