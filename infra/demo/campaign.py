@@ -61,12 +61,16 @@ class Campaign:
     late: dict[int, str] = field(default_factory=dict)
     held_to_account: str = ""
     contested: str = ""
+    contested_day: int = 0
+    """Before the hazard's own unit would rectify it: two people must not race for the same step."""
 
     def schedule(self, plans: Sequence[city.SitePlan]) -> None:
         """Put every site's visit on the timetable; its hazards follow from the visit."""
         for plan in plans:
             first = self.time_limited_seen
             self.time_limited_seen += plan.time_limited
+            if first <= CONTESTED < self.time_limited_seen:
+                self.contested_day = plan.visit_day + RECTIFIED_AFTER - city.STEP_DAYS
             self.timetable.on(plan.visit_day, lambda plan=plan, first=first: self._visit(plan, first))  # type: ignore[misc]
 
     async def _visit(self, plan: city.SitePlan, first: int) -> None:

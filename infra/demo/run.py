@@ -30,7 +30,6 @@ Say = Callable[[str, str, int | None], None]
 TASK_DAYS = (12, 28, 44, 60, 76, 92)
 TASK_LOOK_AHEAD_DAYS = 20
 IDLE_CATCH_UP_DAY = 40
-REFUSAL_DAY = 12
 AT_LEAST = ("hazards_reopened", "cases_decided", "cases_exempted", "tasks_generated", "tasks_overdue")
 MINIMUM = {"rungs_fired": 5, "refusals": 3, "rung_kinds": 5}
 REFUSALS = ("SEPARATION_OF_DUTIES", "ROLE_MISSING", "ROLE_MISSING", "ROLE_MISSING", "ROLE_MISSING")
@@ -196,7 +195,7 @@ async def _plan_chapters(
     for day in TASK_DAYS:
         on(day, lambda day=day: lists.work_on_tasks(people, leaders, day + TASK_LOOK_AHEAD_DAYS))  # type: ignore[misc]
     on(IDLE_CATCH_UP_DAY, lambda: lists.catch_up(people, leaders, IDLE_CATCH_UP_DAY))
-    on(REFUSAL_DAY, be_refused)
+    on(running.contested_day, be_refused)
     on(accounts.FACTS_DAY, lambda: accounts.submit_facts(running))
     on(accounts.DECISION_DAY, lambda: accounts.decide(running))
     on(accounts.APPEAL_DAY, lambda: accounts.appeal(running))

@@ -305,14 +305,7 @@ class Database:
         For hot commands that need no lock: read, decide, then apply a statement made by ``at_once``. A repeated
         request id violates the command's key and undoes the statement whole.
         """
-        entry = ledger.entry_of(
-            call,
-            event,
-            actor=call.principal,
-            on_behalf_of=call.on_behalf_of,
-            method=call.rule.path,
-            request_id=call.request_id,
-        )
+        entry = _own_entry(call, event)
         receipts = [entry.leaf_hash]
         stored = (call.principal, call.rule.path, call.request_id, call.body_hash, answer.SerializeToString(), receipts)
         if not await self.fetchval(statement, *arguments, *stored, *entry.columns):
@@ -342,20 +335,25 @@ class Database:
             payload={"method": call.rule.path, "reason": error.reason, "metadata": dict(error.metadata)},
             region_code=call.home_region_code,
         )
-        entry = ledger.entry_of(
-            call,
-            event,
-            actor=call.principal,
-            on_behalf_of=call.on_behalf_of,
-            method=call.rule.path,
-            request_id=call.request_id,
-        )
+        entry = _own_entry(call, event)
         async with self.connection() as connection:
             await ledger.append(connection, [entry])
 
     async def close(self) -> None:
         """Close the pool, waiting for borrowed connections."""
         await self._pool.close()
+
+
+def _own_entry(call: Call, event: ledger.Event) -> ledger.Entry:
+    """Compose the entry of what the caller did, or tried, in this very call."""
+    return ledger.entry_of(
+        call,
+        event,
+        actor=call.principal,
+        on_behalf_of=call.on_behalf_of,
+        method=call.rule.path,
+        request_id=call.request_id,
+    )
 
 
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
