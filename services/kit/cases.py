@@ -154,7 +154,7 @@ class Cases:
                     await self._start(message)
                 else:
                     await self._tell(message)
-        except Exception:
+        except Exception:  # whatever it was: counted, so that the relay tries others first, and raised again
             await self._database.execute(COUNT_ATTEMPT, *key)
             raise
         await self._database.execute(DELETE_MESSAGE, *key)
