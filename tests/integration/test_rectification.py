@@ -655,6 +655,10 @@ async def test_an_imported_hazard_always_has_somebody_who_answers(city: City) ->
     legacy_id, site = await legacy_site(city, "")
     rows = legacy_hazards(legacy_hazard(1, legacy_id, day(await city.house.now(), -30)))
     assert (await city.house.operator.sends(city.house.hazard.ImportHazards, rows)).created == 1
+    deadline = time.monotonic() + SOON_SECONDS
+    while await city.house.fetch("SELECT FROM hazard.case_message"):  # the relay starts imported cases
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
     await city.house.advance(timedelta(days=15))
     (hazard,) = await city.house.fetch("SELECT id FROM hazard.hazard WHERE site = $1", site)
     opened = "SELECT unit FROM accountability.supervision_case WHERE hazard = $1"
