@@ -9,13 +9,14 @@ meanwhile stands beside the case and does not suspend the measure (Civil Servant
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from services.kit.dates import last_day_before
     from workflows.activities.accountability import AccountabilityActivities
-    from workflows.activities.directory import ClockWindow, DirectoryActivities, DueTime, StatutoryClock
+    from workflows.activities.directory import ClockWindow, DirectoryActivities, StatutoryClock
     from workflows.payloads import Outer, Term
     from workflows.payloads.accountability import (
         WORKFLOW,
@@ -31,9 +32,8 @@ with workflow.unsafe.imports_passed_through():
     )
 
 from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
-from workflows.deadline import Deadline
+from workflows.deadline import Deadline, due_time
 
-BEIJING = timezone(timedelta(hours=8))
 OVERDUE = {"OPENED": "facts_overdue", "FACTS_SUBMITTED": "decision_overdue"}
 """States that await a decision, and the transition that records their missed term; the state stays."""
 
@@ -85,7 +85,7 @@ class AccountabilityCase:
                 facts=action.facts,
                 evidence=action.evidence,
                 handler=handler,
-                due_time=await self._due(self._clock.now(), self._start.terms.decide),
+                due_time=await due_time(self._clock.now(), self._start.terms.decide),
             )
             await self._record("facts_submitted", submitted, action.outer)
             self._term.move(submitted.due_time)
@@ -101,7 +101,7 @@ class AccountabilityCase:
             window = await self._window(now, action.appeal_clock) if action.appeal_clock else None
             influence_end = None
             if action.influence_months:
-                influence_end = await self._due(now, Term(action.influence_months, "MONTHS"))
+                influence_end = await due_time(now, Term(action.influence_months, "MONTHS"))
             decided = replace(
                 self._case,
                 state="DECIDED",
@@ -187,14 +187,6 @@ class AccountabilityCase:
         if due is not None:
             await Deadline(self._clock, due).reached_before(lambda: False)
 
-    async def _due(self, start: datetime, term: Term) -> datetime:
-        return await workflow.execute_local_activity_method(
-            DirectoryActivities.explain_due_time,
-            DueTime(start, term),
-            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
-            retry_policy=SERVICE_CALL,
-        )
-
     async def _window(self, start: datetime, clock: str) -> ClockWindow:
         return await workflow.execute_local_activity_method(
             DirectoryActivities.explain_statutory_clock,
@@ -211,8 +203,3 @@ class AccountabilityCase:
             retry_policy=SERVICE_CALL,
         )
         self._case = case
-
-
-def last_day_before(due: datetime) -> str:
-    """Return the last day of a window, for people to read."""
-    return (due.astimezone(BEIJING) - timedelta(microseconds=1)).date().isoformat()

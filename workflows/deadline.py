@@ -1,4 +1,4 @@
-"""A deadline that can be moved while it is awaited."""
+"""When a term ends, and a deadline that can be moved while it is awaited."""
 
 import functools
 from collections.abc import Callable
@@ -6,7 +6,21 @@ from datetime import datetime
 
 from temporalio import workflow
 
-from workflows.case import FOREVER, CaseClock
+with workflow.unsafe.imports_passed_through():
+    from workflows.activities.directory import DirectoryActivities, DueTime
+    from workflows.payloads import Term
+
+from workflows.case import FOREVER, SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock
+
+
+async def due_time(start: datetime, term: Term) -> datetime:
+    """Return the end of a term that starts at a time, by the working-day calendar in force."""
+    return await workflow.execute_local_activity_method(
+        DirectoryActivities.explain_due_time,
+        DueTime(start, term),
+        start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+        retry_policy=SERVICE_CALL,
+    )
 
 
 class Deadline:

@@ -8,14 +8,14 @@ nor looks back.
 import asyncio
 import functools
 from dataclasses import replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from services.kit.dates import end_of, last_day_before
     from workflows.activities.accountability import AccountabilityActivities, ConcludeSupervision, OpenSupervision
-    from workflows.activities.directory import DirectoryActivities, DueTime
     from workflows.activities.hazard import HazardActivities
     from workflows.payloads import Outer, Term
     from workflows.payloads.rectification import (
@@ -34,9 +34,8 @@ with workflow.unsafe.imports_passed_through():
     )
 
 from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
-from workflows.deadline import Deadline
+from workflows.deadline import Deadline, due_time
 
-BEIJING = timezone(timedelta(hours=8))
 SUPERVISED = {"REPORTED": "assign", "ASSIGNED": "plan", "PLANNED": "rectify", "RECTIFIED": "reinspect"}
 """Stages whose missed term opens a supervision case; a missed look-back only turns the light red."""
 LONGEST_TERM = timedelta(days=366)
@@ -256,12 +255,7 @@ class Rectification:
             raise same_person(outer.principal, "plan", step)
 
     async def _due(self, term: Term) -> datetime:
-        return await workflow.execute_local_activity_method(
-            DirectoryActivities.explain_due_time,
-            DueTime(self._clock.now(), term),
-            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
-            retry_policy=SERVICE_CALL,
-        )
+        return await due_time(self._clock.now(), term)
 
     async def _move(self, transition: str, hazard: HazardSnapshot, outer: Outer | None, remark: str = "") -> None:
         """Record a transition that ends the present stage, and start the next one's term."""
@@ -313,13 +307,3 @@ class Rectification:
             )
         except ActivityError as error:
             workflow.logger.warning("supervision_not_concluded", extra={"cause": type(error.cause).__name__})
-
-
-def end_of(day: date) -> datetime:
-    """Return the first instant after a Beijing calendar day."""
-    return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=BEIJING)
-
-
-def last_day_before(due: datetime | None) -> str:
-    """Return the last day of a term, for people to read."""
-    return "" if due is None else (due.astimezone(BEIJING) - timedelta(microseconds=1)).date().isoformat()

@@ -7,15 +7,15 @@ or task it was about.
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.activities.accountability import AccountabilityActivities
-    from workflows.activities.directory import DirectoryActivities, DueTime
-    from workflows.payloads import Outer, Term
+    from workflows.activities.directory import DirectoryActivities
+    from workflows.payloads import Outer
     from workflows.payloads.supervision import (
         WORKFLOW,
         Addressee,
@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     )
 
 from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, same_person, wrong_state
-from workflows.deadline import Deadline
+from workflows.deadline import Deadline, due_time
 from workflows.ladder import Ladder
 
 INQUIRY = "INQUIRY"
@@ -56,7 +56,7 @@ class SupervisionCase:
         # Handlers and rungs await recordings; without the lock a rung could fire after the conclusion.
         self._one_action = asyncio.Lock()
         self._term = Deadline(self._clock, start.due_time)
-        self._ladder = Ladder(self._clock, start.policy.rungs, self._due, self._one_action)
+        self._ladder = Ladder(self._clock, start.policy.rungs, due_time, self._one_action)
 
     @workflow.run
     async def run(self, start: SupervisionStart) -> SupervisionResult:
@@ -204,14 +204,6 @@ class SupervisionCase:
             # A refused opening must not end the supervision; the measure and the log remain.
             workflow.logger.error("accountability_not_opened", extra={"cause": type(error.cause).__name__})
             return ""
-
-    async def _due(self, start: datetime, term: Term) -> datetime:
-        return await workflow.execute_local_activity_method(
-            DirectoryActivities.explain_due_time,
-            DueTime(start, term),
-            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
-            retry_policy=SERVICE_CALL,
-        )
 
     async def _record(self, transition: str, case: SupervisionSnapshot, outer: Outer | None) -> None:
         await workflow.execute_local_activity_method(

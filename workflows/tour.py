@@ -8,14 +8,14 @@ the act. Who handed in a report never closes the tour.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from services.kit.dates import end_of, start_of
     from workflows.activities.accountability import AccountabilityActivities, ConcludeSupervision, OpenSupervision
-    from workflows.activities.directory import DirectoryActivities, DueTime
     from workflows.activities.inspection import InspectionActivities
     from workflows.payloads import Outer, Term
     from workflows.payloads.tour import (
@@ -36,9 +36,7 @@ with workflow.unsafe.imports_passed_through():
     )
 
 from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
-from workflows.deadline import Deadline
-
-BEIJING = timezone(timedelta(hours=8))
+from workflows.deadline import Deadline, due_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ class Tour:
             self._require("start_tour", "DRAWN")
             if self._clock.now() < start_of(self._start.start_date):
                 raise refuse("RULE_NOT_MET", rule="tour_starts_on_its_first_day_or_later")
-            started = replace(self._tour, state="STARTED", due_time=start_of(after(self._start.end_date)))
+            started = replace(self._tour, state="STARTED", due_time=end_of(self._start.end_date))
             await self._move("started", started, action.outer)
 
     @workflow.update
@@ -249,12 +247,7 @@ class Tour:
                 workflow.logger.warning("supervision_not_concluded", extra={"cause": type(error.cause).__name__})
 
     async def _due(self, term: Term) -> datetime:
-        return await workflow.execute_local_activity_method(
-            DirectoryActivities.explain_due_time,
-            DueTime(self._clock.now(), term),
-            start_to_close_timeout=SERVICE_CALL_TIMEOUT,
-            retry_policy=SERVICE_CALL,
-        )
+        return await due_time(self._clock.now(), term)
 
     async def _move(
         self,
@@ -291,13 +284,3 @@ class Tour:
             retry_policy=SERVICE_CALL,
         )
         self._tour = tour
-
-
-def start_of(day: date) -> datetime:
-    """Return the first instant of a Beijing calendar day."""
-    return datetime.combine(day, datetime.min.time(), tzinfo=BEIJING)
-
-
-def after(day: date) -> date:
-    """Return the next day."""
-    return day + timedelta(days=1)

@@ -1,20 +1,18 @@
 """The worker process: every workflow and every activity of the house on one task queue."""
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import uvloop
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from services.kit import logs, temporal
 from services.kit.clients import Clients
+from services.kit.process import run_until_told
 from services.kit.settings import Settings
-from services.kit.settings import settings as read_settings
 from workflows.accountability_case import AccountabilityCase
 from workflows.activities.accountability import AccountabilityActivities
 from workflows.activities.directory import DirectoryActivities
@@ -106,14 +104,4 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
 
 def run() -> None:
     """Work until SIGTERM or SIGINT."""
-    settings = read_settings()
-    logs.configure(settings)
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await work(settings, stop)
-
-    uvloop.run(main())
+    run_until_told(work)

@@ -5,9 +5,9 @@ from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.demo import lists
-from infra.demo.actors import day
 from infra.demo.campaign import Campaign
 from infra.demo.cast import Cast, engage
+from services.kit.dates import day_message
 
 FACTS_DAY, DECISION_DAY, APPEAL_DAY = 68, 72, 76
 SANCTION_MONTHS = 6
@@ -82,7 +82,7 @@ async def be_refused(campaign: Campaign, hazard: str) -> list[str]:
             kind=duty_pb2.LIST_KIND_NEGATIVE,
             display_name="安全责任负面清单",
             unit=cast.office,
-            effective_date=day(cast.date(cast.today)),
+            effective_date=day_message(cast.date(cast.today)),
         ),
     )
     head = cast.unit_heads[unit]

@@ -3,13 +3,11 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from google.type.date_pb2 import Date
 
 from dutyloop.accountability.v1 import accountability_pb2
 from dutyloop.audit.v1 import audit_pb2
@@ -138,11 +136,6 @@ class Actor:
             token = response.next_page_token
             if not token:
                 return
-
-
-def day(value: date) -> Date:
-    """Return the protobuf form of a calendar day."""
-    return Date(year=value.year, month=value.month, day=value.day)
 
 
 async def in_turn_of(limit: int, tasks: Sequence[Any]) -> list[Any]:

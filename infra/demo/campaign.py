@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from infra.demo import city
-from infra.demo.actors import Actor, day, in_turn_of
+from infra.demo.actors import Actor, in_turn_of
 from infra.demo.cast import Cast
 from infra.demo.lists import EXEMPTED_LEADER
 from infra.demo.tour import record_visit
+from services.kit.dates import day_message
 
 AT_ONCE = 24
 RECTIFIED_AFTER, REINSPECTED_AFTER, LOOKED_BACK_AFTER = 8, 12, 20
@@ -128,7 +129,7 @@ class Campaign:
                 responsible=responsible.name,
                 measures="清理通道，委托检测并更换设施",
                 funds_fen=2_000_000,
-                finish_date=day(cast.date(finish)),
+                finish_date=day_message(cast.date(finish)),
                 contingency="整改期间专人值守，备足灭火器材",
             ),
         )
@@ -170,7 +171,7 @@ class Campaign:
         await self.cast.second_supervisor.do("hazard.ResumeSite", name=order)
 
     async def _extend(self, name: str, head: Actor, new_finish: int) -> None:
-        extension = hazard_pb2.Extension(finish_date=day(self.cast.date(new_finish)), reason="设备到货推迟")
+        extension = hazard_pb2.Extension(finish_date=day_message(self.cast.date(new_finish)), reason="设备到货推迟")
         await head.do("hazard.RequestExtension", key=name, name=name, extension=extension)
         await self.cast.supervisor.do("hazard.DecideExtension", name=name, verdict=kit_pb2.VERDICT_PASS)
 
@@ -195,6 +196,6 @@ class Campaign:
         await checker.do("hazard.LookBack", key=f"{name}:{hazard.reopen_count}", name=name, verdict=verdict)
         if relapsed:
             plan = hazard.plan
-            plan.finish_date.CopyFrom(day(self.cast.date(self.cast.today + city.ROUGH_TERM_DAYS)))
+            plan.finish_date.CopyFrom(day_message(self.cast.date(self.cast.today + city.ROUGH_TERM_DAYS)))
             await head.do("hazard.SubmitRectificationPlan", key=f"{name}:again", name=name, plan=plan)
             self._follow(name, head, self.cast.today + RECTIFIED_AFTER, number)

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.demo import city
-from infra.demo.actors import Actor, Stage, day, in_turn_of
+from infra.demo.actors import Actor, Stage, in_turn_of
+from services.kit.dates import BEIJING, beijing_date, day_message, time_of
 
-BEIJING = timezone(timedelta(hours=8))
 START_MONTH_AND_DAY = (1, 5)
 INSPECTORS = 12
 ENFORCERS = 6
@@ -51,13 +51,12 @@ class Cast:
 
     def date(self, campaign_day: int) -> date:
         """Return the Beijing date of a campaign day."""
-        return self.time(campaign_day).astimezone(BEIJING).date()
+        return beijing_date(self.time(campaign_day))
 
     async def now(self) -> datetime:
         """Return business time."""
         clock = await self.operator.do("directory.GetClock")
-        time: datetime = clock.time.ToDatetime(tzinfo=UTC)
-        return time
+        return time_of(clock.time)
 
     async def advance(self, campaign_day: int) -> None:
         """Move business time, and every running case, on to a campaign day."""
@@ -70,7 +69,7 @@ class Cast:
 def story_start(now: datetime) -> datetime:
     """Return the next January 5th, half past eight in Beijing: the first working week of a year."""
     month, first = START_MONTH_AND_DAY
-    year = now.astimezone(BEIJING).year
+    year = beijing_date(now).year
     start = datetime(year, month, first, 8, 30, tzinfo=BEIJING)
     return start if start > now else start.replace(year=year + 1)
 
@@ -79,7 +78,7 @@ async def set_the_stage(stage: Stage) -> Cast:
     """Build the city, its bodies and its people."""
     operator = stage.actor("people/operator")
     clock = await operator.do("directory.GetClock")
-    cast = Cast(stage, operator, story_start(clock.time.ToDatetime(tzinfo=UTC)))
+    cast = Cast(stage, operator, story_start(time_of(clock.time)))
     await cast.advance(0)
     await _regions(cast)
     await _units(cast)
@@ -147,7 +146,7 @@ async def engage(cast: Cast, title: str, unit: str, roles: Sequence[int], *, who
     await cast.operator.do(
         "directory.Appoint",
         key=title,
-        appointment=directory_pb2.Appointment(post=post.name, person=person.name, start_date=day(cast.date(0))),
+        appointment=directory_pb2.Appointment(post=post.name, person=person.name, start_date=day_message(cast.date(0))),
     )
     return cast.stage.actor(person.name), post.name
 

@@ -5,10 +5,11 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from infra.demo.actors import Actor
+from services.kit.dates import time_of
 
 ENDED: Mapping[str, tuple[str, ...]] = {
     "hazard.hazard.": ("CLOSED",),
@@ -138,6 +139,6 @@ async def from_ledger(auditor: Actor) -> Account:
     account = Account()
     async for entry in entries(auditor):
         payload = json.loads(entry.payload_json or "{}")
-        account.place(entry.business_time.ToDatetime(tzinfo=UTC), entry.type, entry.workflow_id, payload.get("state"))
+        account.place(time_of(entry.business_time), entry.type, entry.workflow_id, payload.get("state"))
         account.read(entry.type, entry.actor, list(entry.objects), payload)
     return account

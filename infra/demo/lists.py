@@ -6,8 +6,9 @@ from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from infra.demo import city
-from infra.demo.actors import Actor, day, in_turn_of
+from infra.demo.actors import Actor, in_turn_of
 from infra.demo.cast import AT_ONCE, Cast
+from services.kit.dates import day_message
 
 IDLE_LEADERS = 2
 """The last leaders report nothing, so that tasks fall overdue."""
@@ -39,7 +40,7 @@ async def _publish(cast: Cast, leader: int) -> LeaderLists:
             display_name=f"市领导{leader + 1}号安全生产职责清单",
             unit=cast.city_unit,
             post=post,
-            effective_date=day(cast.date(0)),
+            effective_date=day_message(cast.date(0)),
         ),
     )
     specs = city.duties()[city.group_of(leader)]
@@ -90,14 +91,14 @@ async def perform_every_duty(cast: Cast, lists: LeaderLists) -> None:
 
 async def work_on_tasks(cast: Cast, lists: list[LeaderLists], until_day: int) -> None:
     """Every diligent leader completes what falls due by a day, and a supervisor confirms it."""
-    before = day(cast.date(until_day))
+    before = day_message(cast.date(until_day))
     diligent = range(len(cast.leaders) - IDLE_LEADERS)
     await in_turn_of(AT_ONCE, [_complete(cast, leader, lists[leader], before) for leader in diligent])
 
 
 async def catch_up(cast: Cast, lists: list[LeaderLists], until_day: int) -> None:
     """The idle leaders complete at last what is overdue; the ladder over it climbs no further."""
-    before = day(cast.date(until_day))
+    before = day_message(cast.date(until_day))
     for leader in range(len(cast.leaders) - IDLE_LEADERS, len(cast.leaders)):
         await _complete(cast, leader, lists[leader], before)
 

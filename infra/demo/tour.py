@@ -3,9 +3,9 @@
 import hashlib
 
 from dutyloop.inspection.v1 import inspection_pb2
-from infra.demo.actors import Actor, day, in_turn_of
+from infra.demo.actors import Actor, in_turn_of
 from infra.demo.cast import AT_ONCE, Cast
-from workflows.activities.calls import timestamp
+from services.kit.dates import day_message, timestamp
 
 COVERAGE_TERM = "campaign"
 PLANNED_DAY, START_DAY, END_DAY = 0, 4, 40
@@ -21,9 +21,9 @@ async def plan_tour(cast: Cast) -> str:
             unit=cast.office,
             targets=[*cast.county_units, *cast.member_units],
             coverage_term=COVERAGE_TERM,
-            start_date=day(cast.date(START_DAY)),
-            end_date=day(cast.date(END_DAY)),
-            notice_date=day(cast.date(PLANNED_DAY)),
+            start_date=day_message(cast.date(START_DAY)),
+            end_date=day_message(cast.date(END_DAY)),
+            notice_date=day_message(cast.date(PLANNED_DAY)),
             candidates=[inspector.name for inspector in cast.tour_inspectors],
             inspectors_per_visit=2,
         ),

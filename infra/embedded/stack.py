@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import hashlib
 import os
 import secrets
 import sys
@@ -33,6 +32,7 @@ from infra.embedded.process import (
 )
 from infra.embedded.temporal import EmbeddedTemporal
 from services.kit.settings import Settings, SettingsError, settings
+from services.kit.tokens import key_id
 
 __all__ = ["Stack", "StackConfig", "StackError", "free_port", "running_environment"]
 
@@ -343,9 +343,7 @@ def _public_jwk(private_key_file: Path, use: str) -> dict[str, str]:
         raise StackError(f"{private_key_file} is not an Ed25519 key")
     raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
-    # RFC 7638: exactly the required members in lexicographic order, without spaces.
-    thumbprint = _base64url(hashlib.sha256(orjson.dumps(members)).digest())
-    return members | {"kid": thumbprint, "use": "sig", "alg": "EdDSA", "dutyloop_use": use}
+    return members | {"kid": key_id(key), "use": "sig", "alg": "EdDSA", "dutyloop_use": use}
 
 
 def _trust(path: Path, keys: list[dict[str, str]]) -> None:

@@ -8,9 +8,10 @@ import asyncpg
 
 from dutyloop.accountability.v1 import accountability_pb2
 from services.accountability import messages
-from services.accountability.store import Place, time_of
+from services.accountability.store import Place
 from services.kit.access import Scope
 from services.kit.call import Call
+from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Transaction
 from services.kit.errors import NotFound
 from services.kit.ledger import Event
@@ -150,23 +151,23 @@ class AccountabilityStore:
                 self.APPLY_TRANSITION,
                 identifier,
                 messages.accountability_state_word(after.state),
-                time_of(after, "due_time"),
+                optional_time(after, "due_time"),
                 after.facts,
                 list(after.evidence),
                 after.handler,
                 after.decider,
-                time_of(after, "decide_time"),
+                optional_time(after, "decide_time"),
                 messages.decision_word(after.decision),
                 after.instrument_number,
                 after.influence_months,
-                time_of(after, "influence_end_time"),
+                optional_time(after, "influence_end_time"),
                 after.grounds,
                 messages.exemption_columns(after.exemption) if after.HasField("exemption") else None,
-                time_of(after, "appeal_due_time"),
+                optional_time(after, "appeal_due_time"),
                 after.appeal_basis,
                 after.appeal.reason,
-                time_of(after.appeal, "file_time"),
-                time_of(after, "close_time"),
+                optional_time(after.appeal, "file_time"),
+                optional_time(after, "close_time"),
             )
             assert row is not None  # noqa: S101 (the row is locked above)
             decides = row["decision"] != "UNSPECIFIED" and before["decision"] == "UNSPECIFIED"

@@ -1,8 +1,8 @@
 """What supervision and accountability must know of other services' things: units, people, lists, ledger entries."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from dutyloop.audit.v1 import audit_pb2
@@ -10,9 +10,7 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
-from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
-from dutyloop.policy.v1 import policy_pb2
 from services.accountability.rules import (
     COMPLETIONS,
     Completion,
@@ -25,15 +23,13 @@ from services.accountability.rules import (
 from services.accountability.store import Place
 from services.kit.call import Call
 from services.kit.clients import Clients
+from services.kit.dates import beijing_date, optional_time, time_of
 from services.kit.errors import NotFound, invalid
+from services.kit.offices import PAGE, Offices, pages
 from workflows.payloads import Term
 
-BEIJING = timezone(timedelta(hours=8))
-PAGE = 1_000
 LATELY = timedelta(days=366)
 """How long after leaving office a person may still be named: twelve months, a leap year's included."""
-HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
-"""Roles of the posts that answer for a unit, as the ladder understands them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,7 @@ class References:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        self._offices = Offices(clients.call, clients.directory)
 
     async def place(self, unit: str, field: str) -> Place:
         """Return a unit's region and path. Raises InvalidFields on an unknown one."""
@@ -91,26 +88,20 @@ class References:
 
     async def head_of(self, unit: str, now: datetime) -> Head | None:
         """Return who heads a unit today: the first holder of a post that answers for it."""
-        async for post in self._posts(unit):
-            if any(role in HEAD_ROLES for role in post.roles) and (person := await self.holder_of(post.name, now)):
-                return Head(person, post.name)
+        async for post, person in self._offices.heads(unit, beijing_date(now)):
+            return Head(person, post)
         return None
 
     async def require_post_of(self, unit: str, post: str, field: str) -> None:
         """Raise InvalidFields unless the post is one of the unit's."""
-        async for each in self._posts(unit):
+        async for each in self._offices.posts(unit):
             if each.name == post:
                 return
         raise invalid(field, "unknown_reference")
 
     async def holder_of(self, post: str, now: datetime) -> str:
         """Return who holds a post today, '' while it is vacant."""
-        today = now.astimezone(BEIJING).date()
-        async for appointment in self._appointments(directory_pb2.ListAppointmentsRequest(page_size=PAGE, post=post)):
-            over = appointment.HasField("end_date") and _day(appointment.end_date) <= today
-            if _day(appointment.start_date) <= today and not over:
-                return str(appointment.person)
-        return ""
+        return await self._offices.holder_of(post, beijing_date(now))
 
     async def require_hazard(self, call: Call, hazard: str, field: str) -> None:
         """Raise InvalidFields on a hazard that is unknown or out of the caller's reach."""
@@ -137,13 +128,7 @@ class References:
 
     async def due(self, start: datetime, term: Term) -> datetime:
         """Return the first instant after a term, by the working-day calendar in force."""
-        request = directory_pb2.ExplainDeadlineRequest(
-            term=kit_pb2.Term(amount=term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{term.unit}"))
-        )
-        request.start_time.FromDatetime(start)
-        answer = await self._clients.call(self._clients.directory.ExplainDeadline, request)
-        due: datetime = answer.due_time.ToDatetime(tzinfo=UTC)
-        return due
+        return await self._offices.due_time(start, term)
 
     async def unit_paths(self, units: Sequence[str]) -> list[str]:
         """Return the paths of units that exist."""
@@ -163,7 +148,7 @@ class References:
         items: dict[str, bool] = {}
         for name in names:
             request = duty_pb2.ListDutyItemsRequest(page_size=PAGE, responsibility_list=name)
-            async for each in self._pages(self._clients.duty.ListDutyItems, request, "duty_items"):
+            async for each in pages(self._clients.call, self._clients.duty.ListDutyItems, request, "duty_items"):
                 items[each.name] = bool(each.recurrence)
         return items
 
@@ -176,7 +161,7 @@ class References:
                 entry = await self._clients.call(self._clients.audit.GetLedgerEntry, request)
             except NotFound:
                 continue
-            time = entry.business_time.ToDatetime(tzinfo=UTC)
+            time = time_of(entry.business_time)
             objects = tuple(entry.objects)
             completion = await self._completion(objects[0]) if entry.type in COMPLETIONS and objects else None
             found[name] = Evidence(entry.type, entry.actor, entry.on_behalf_of, time, objects, completion)
@@ -190,17 +175,11 @@ class References:
             return None
         if found.state != plan_pb2.TASK_STATE_DONE:
             return None
-        return Completion(found.submitter, found.submit_time.ToDatetime(tzinfo=UTC))
+        return Completion(found.submitter, time_of(found.submit_time))
 
     async def _posts_held(self, person: str, at: datetime, since: datetime | None = None) -> list[str]:
         """Return the posts that a person held at a time, or at any time from ``since`` on."""
-        last, first = at.astimezone(BEIJING).date(), (since or at).astimezone(BEIJING).date()
-        request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, person=person)
-        return [
-            each.post
-            async for each in self._appointments(request)
-            if _day(each.start_date) <= last and not (each.HasField("end_date") and _day(each.end_date) <= first)
-        ]
+        return await self._offices.held_by(person, beijing_date(at), beijing_date(since or at))
 
     async def _units_of(self, posts: Sequence[str], near: Sequence[str]) -> list[str]:
         """Return the units of posts. Directory finds posts by unit only: those near are tried before all others."""
@@ -208,15 +187,11 @@ class References:
         for unit in (*dict.fromkeys(near), ""):
             if not wanted:
                 break
-            async for each in self._posts(unit):
+            async for each in self._offices.posts(unit):
                 if each.name in wanted:
                     wanted.discard(each.name)
                     units.append(each.unit)
         return units
-
-    def _posts(self, unit: str) -> AsyncIterator[Any]:
-        request = directory_pb2.ListPostsRequest(page_size=PAGE, unit=unit)
-        return self._pages(self._clients.directory.ListPosts, request, "posts")
 
     async def _lists_in_force(
         self, at: datetime, *, unit: str = "", post: str = ""
@@ -226,22 +201,10 @@ class References:
             page_size=PAGE, unit=unit, post=post, kind=duty_pb2.LIST_KIND_DUTY
         )
         method = self._clients.duty.ListResponsibilityLists
-        lists = [each async for each in self._pages(method, request, "responsibility_lists")]
-        published = {each.name: _published(each) for each in lists}
+        lists = [each async for each in pages(self._clients.call, method, request, "responsibility_lists")]
+        published = {each.name: optional_time(each, "publish_time") for each in lists}
         versions = {each.name: ListVersion(published[each.name], published.get(each.successor)) for each in lists}
         return [each for each in lists if governed(versions[each.name], at)]
-
-    def _appointments(self, request: directory_pb2.ListAppointmentsRequest) -> AsyncIterator[Any]:
-        return self._pages(self._clients.directory.ListAppointments, request, "appointments")
-
-    async def _pages(self, method: Any, request: Any, field: str) -> AsyncIterator[Any]:
-        while True:
-            answer = await self._clients.call(method, request)
-            for each in getattr(answer, field):
-                yield each
-            if not answer.next_page_token:
-                return
-            request.page_token = answer.next_page_token
 
     async def _existing(self, method: Any, request: Any, field: str) -> Any:
         try:
@@ -257,11 +220,3 @@ class References:
         path = (await self.place(found.unit, field)).unit_path if getattr(found, "unit", "") else ""
         if not call.scope.covers(region_code, path):
             raise invalid(field, "unknown_reference")
-
-
-def _published(of: duty_pb2.ResponsibilityList) -> datetime | None:
-    return of.publish_time.ToDatetime(tzinfo=UTC) if of.HasField("publish_time") else None
-
-
-def _day(day: Any) -> date:
-    return date(day.year, day.month, day.day)

@@ -2,15 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from dutyloop.accountability.v1 import accountability_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
+from services.kit.dates import last_day_before
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WindowClosed, WrongState, invalid
 
-BEIJING = timezone(timedelta(hours=8))
 YELLOW = timedelta(days=5)
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
 MAX_TERM_AMOUNT = 3_650
@@ -294,8 +294,3 @@ def light(due: datetime | None, ended: bool, now: datetime) -> kit_pb2.Light.Val
     if now >= due:
         return kit_pb2.LIGHT_RED
     return kit_pb2.LIGHT_YELLOW if due - now <= YELLOW else kit_pb2.LIGHT_GREEN
-
-
-def last_day_before(due: datetime) -> str:
-    """Return the last day of a window, for people to read."""
-    return (due.astimezone(BEIJING) - timedelta(microseconds=1)).date().isoformat()

@@ -10,7 +10,7 @@ from services.accountability.accountability_store import AccountabilityStore, Ca
 from services.accountability.references import References
 from services.accountability.store import Opening, Place, SupervisionStore
 from services.kit.call import Call
-from services.kit.db import UNREACHABLE, Database, Outer, Row
+from services.kit.db import UNREACHABLE, Database, Row, outer_of
 from services.kit.errors import NotFound, Overloaded, StaleEtag, UnfitReference, invalid
 from services.kit.logs import logger
 from services.kit.names import id_of
@@ -360,14 +360,6 @@ def require_etag(name: str, etag: str, row: Row) -> None:
     """Raise StaleEtag when the caller saw another revision."""
     if etag and etag != str(row["revision"]):
         raise StaleEtag(resource=name)
-
-
-def outer_of(request: accountability_pb2.RecordCaseTransitionRequest) -> Outer | None:
-    """Return the person's command that a recording answers, None for what no person asked for."""
-    if not request.HasField("outer"):
-        return None
-    command = request.outer
-    return Outer(command.principal, command.on_behalf_of, command.method, command.request_id, command.body_hash)
 
 
 def build(database: Database, house: House) -> AccountabilityService:

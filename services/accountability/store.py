@@ -2,8 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import asyncpg
 
@@ -11,6 +10,7 @@ from dutyloop.accountability.v1 import accountability_pb2
 from services.accountability import messages, presets, rules
 from services.kit.access import Scope
 from services.kit.call import Call
+from services.kit.dates import optional_time
 from services.kit.db import Database, Outer
 from services.kit.errors import NotFound, StaleEtag
 from services.kit.ledger import Event
@@ -48,14 +48,6 @@ class Opening:
     person: str
     policy: asyncpg.Record
     due_time: datetime
-
-
-def time_of(message: Any, field: str) -> datetime | None:
-    """Return a timestamp field as an aware time, None when it is unset."""
-    if not message.HasField(field):
-        return None
-    time: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
-    return time
 
 
 class SupervisionStore:
@@ -354,8 +346,8 @@ class SupervisionStore:
                 self.APPLY_TRANSITION,
                 identifier,
                 messages.supervision_state_word(after.state),
-                time_of(after, "due_time"),
-                time_of(after, "next_rung_time"),
+                optional_time(after, "due_time"),
+                optional_time(after, "next_rung_time"),
                 after.fired_rung_count,
                 after.cycle,
                 after.progress,
@@ -363,7 +355,7 @@ class SupervisionStore:
                 after.reporter,
                 after.conclusion,
                 after.concluder,
-                time_of(after, "conclude_time"),
+                optional_time(after, "conclude_time"),
                 after.accountability_case,
             )
             assert row is not None  # noqa: S101 (the row is locked above)

@@ -17,6 +17,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from services.kit.codec import CodecError
+from services.kit.dates import time_of
 from services.kit.errors import CaseUnavailable, NotFound
 from services.kit.virtual import OPENED_MEMO
 
@@ -72,7 +73,7 @@ class Histories:
         told = []
         try:
             async for event in handle.fetch_history_events(rpc_timeout=RPC_TIMEOUT):
-                at = event.event_time.ToDatetime(tzinfo=UTC)
+                at = time_of(event.event_time)
                 if event.event_id == 1:
                     started = at
                     opened = await self._opened(event)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.audit import checkpoints, merkle
 from services.audit.checkpoints import CheckpointFile, SignedHead
+from services.audit.store import count_sequenced, read_nodes
 from services.kit.crypto import load_signing_key
 from services.kit.db import Connection, Database
 from services.kit.logs import logger
@@ -51,33 +52,14 @@ class SequencerStore:
         """Take the sequencers' lock until the transaction ends; False when another has it."""
         return bool(await self._connection.fetchval(self.TRY_LOCK, LOCK_KEY))
 
-    SELECT_SIZE = "SELECT coalesce(max(position) + 1, 0) FROM ledger.entry"
-
     async def size(self) -> int:
         """Count the sequenced entries."""
-        size: int = await self._connection.fetchval(self.SELECT_SIZE)
-        return size
-
-    SELECT_FRONTIER = """
-    SELECT level, index, hash
-    FROM ledger.node
-    WHERE (level, index) IN (SELECT * FROM unnest($1::smallint[], $2::bigint[]))
-    UNION ALL
-    SELECT 0, position, leaf_hash
-    FROM ledger.entry
-    WHERE position = ANY($3::bigint[])
-    """
+        return await count_sequenced(self._connection)
 
     async def frontier(self, size: int) -> merkle.Frontier:
         """Read the tree of ``size`` leaves to be continued. Raises LogDiverged when nodes are missing."""
         wanted = merkle.frontier_of(size)
-        rows = await self._connection.fetch(
-            self.SELECT_FRONTIER,
-            [level for level, _ in wanted if level],
-            [index for level, index in wanted if level],
-            [index for level, index in wanted if not level],
-        )
-        found = {(row["level"], row["index"]): row["hash"] for row in rows}
+        found = await read_nodes(self._connection, wanted)
         if len(found) != len(wanted):
             raise LogDiverged(f"nodes of the tree of {size} entries are missing")
         return merkle.Frontier(size, [found[each] for each in wanted])

@@ -2,10 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from dutyloop.audit.v1 import audit_pb2
 from services.audit import merkle, timeline
@@ -14,6 +11,7 @@ from services.audit.messages import checkpoint_message, entry_message
 from services.audit.sequencer import Sequencer
 from services.audit.store import AuditStore, EntryFilter
 from services.kit.call import Call
+from services.kit.dates import optional_time
 from services.kit.db import Database
 from services.kit.errors import CaseUnavailable, NotFound, invalid
 from services.kit.names import id_of
@@ -56,8 +54,8 @@ class AuditService:
             request.type_prefix,
             request.actor,
             request.workflow_id,
-            _moment(request, "start_time"),
-            _moment(request, "end_time"),
+            optional_time(request, "start_time"),
+            optional_time(request, "end_time"),
         )
         rows = await self._store.list_entries(
             call.scope, max(after, _whole(page.after_key(default="-1"))), kept, page.limit
@@ -209,14 +207,6 @@ def _whole(text: str) -> int:
     if not -1 <= number < MAX_TREE_SIZE:
         raise invalid("page_token")
     return number
-
-
-def _moment(request: Any, field: str) -> datetime | None:
-    """Return a timestamp field as an aware time, None when unset."""
-    if not request.HasField(field):
-        return None
-    value: Timestamp = getattr(request, field)
-    return value.ToDatetime(tzinfo=UTC)
 
 
 def build(database: Database, house: House) -> AuditService:

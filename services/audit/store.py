@@ -8,7 +8,7 @@ import asyncpg
 
 from services.audit.merkle import Coordinates
 from services.kit.access import Scope
-from services.kit.db import Database
+from services.kit.db import Connection, Database
 from services.kit.errors import NotFound
 
 MAX_STORY_ENTRIES = 20_000
@@ -121,29 +121,41 @@ class AuditStore:
             raise NotFound(f"checkpoints/{'-' if tree_size is None else tree_size}")
         return row
 
-    SELECT_SIZE = "SELECT coalesce(max(position) + 1, 0) FROM ledger.entry"
-
     async def size(self) -> int:
         """Count the sequenced entries."""
-        size: int = await self._database.fetchval(self.SELECT_SIZE)
-        return size
-
-    SELECT_NODES = """
-    SELECT level, index, hash
-    FROM ledger.node
-    WHERE (level, index) IN (SELECT * FROM unnest($1::smallint[], $2::bigint[]))
-    UNION ALL
-    SELECT 0, position, leaf_hash
-    FROM ledger.entry
-    WHERE position = ANY($3::bigint[])
-    """
+        return await count_sequenced(self._database)
 
     async def nodes(self, wanted: Sequence[Coordinates]) -> Mapping[Coordinates, bytes]:
         """Read the roots of complete subtrees."""
-        rows = await self._database.fetch(
-            self.SELECT_NODES,
-            [level for level, _ in wanted if level],
-            [index for level, index in wanted if level],
-            [index for level, index in wanted if not level],
-        )
-        return {(row["level"], row["index"]): row["hash"] for row in rows}
+        return await read_nodes(self._database, wanted)
+
+
+SELECT_SIZE = "SELECT coalesce(max(position) + 1, 0) FROM ledger.entry"
+
+
+async def count_sequenced(source: "Connection | Database") -> int:
+    """Count the sequenced entries."""
+    size: int = await source.fetchval(SELECT_SIZE)
+    return size
+
+
+SELECT_NODES = """
+SELECT level, index, hash
+FROM ledger.node
+WHERE (level, index) IN (SELECT * FROM unnest($1::smallint[], $2::bigint[]))
+UNION ALL
+SELECT 0, position, leaf_hash
+FROM ledger.entry
+WHERE position = ANY($3::bigint[])
+"""
+
+
+async def read_nodes(source: "Connection | Database", wanted: Sequence[Coordinates]) -> Mapping[Coordinates, bytes]:
+    """Read the roots of complete subtrees, those that are missing left out."""
+    rows = await source.fetch(
+        SELECT_NODES,
+        [level for level, _ in wanted if level],
+        [index for level, index in wanted if level],
+        [index for level, index in wanted if not level],
+    )
+    return {(row["level"], row["index"]): row["hash"] for row in rows}

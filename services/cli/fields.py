@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +19,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.words import say
+from services.kit.dates import BEIJING, set_day
 from services.kit.policy import ANY_RESOURCE, CONTEXTS
 
-BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
 OWN = frozenset({"request_id", "page_size", "page_token", "update_mask", "business_time"})
 """Fields that the command line fills itself, and the worker's clock, which people never send."""
 TERM = re.compile(r"(\d{1,5})(d|wd|h|wh|m|y)")
@@ -224,7 +224,7 @@ def _bytes(text: str) -> bytes:
 def _fill(value: Message, text: str) -> None:
     match value.DESCRIPTOR.full_name:
         case "google.type.Date":
-            put_date(value, day_of(text))
+            set_day(cast("Any", value), day_of(text))
         case "google.protobuf.Timestamp":
             cast("Any", value).FromDatetime(instant_of(text))
         case "dutyloop.kit.v1.Term":
@@ -253,11 +253,6 @@ def instant_of(text: str) -> datetime:
         example = "2024-05-01T08:00+08:00"
         raise ValueProblem(say(f"应为时刻，如 {example}", f"must be an instant such as {example}")) from error
     return instant if instant.tzinfo else instant.replace(tzinfo=BEIJING)
-
-
-def put_date(value: Any, day: date) -> None:
-    """Set a google.type.Date in place."""
-    value.year, value.month, value.day = day.year, day.month, day.day
 
 
 def _fill_term(value: kit_pb2.Term, text: str) -> None:

@@ -12,10 +12,11 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from services.cli import legacy
-from services.cli.fields import ValueProblem, day_of, enum_words, put_date
+from services.cli.fields import ValueProblem, day_of, enum_words
 from services.cli.sheets import Row
 from services.cli.words import LOCALE, say
 from services.kit.catalogue import describe_problem
+from services.kit.dates import set_day
 
 ROW = "row"
 """The column named when a whole row is at fault."""
@@ -234,7 +235,7 @@ def _visit_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[P
             purpose=row["purpose"],
             inspector=row["inspector"],
         )
-        put_date(made.visit_date, _day(row, "visit_date"))
+        set_day(made.visit_date, _day(row, "visit_date"))
         return made
 
     def rows(faults: Faults) -> Iterator[Message]:
@@ -260,9 +261,9 @@ def _hazard_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[
             disposition=_word(row, "disposition", hazard_pb2.Disposition.DESCRIPTOR),  # type: ignore[arg-type]
             description=row["description"],
         )
-        put_date(made.open_date, _day(row, "open_date"))
+        set_day(made.open_date, _day(row, "open_date"))
         if row["write_off_date"]:
-            put_date(made.write_off_date, _day(row, "write_off_date"))
+            set_day(made.write_off_date, _day(row, "write_off_date"))
         return made
 
     def rows(faults: Faults) -> Iterator[Message]:
@@ -309,7 +310,7 @@ def _result_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[
         made = inspection_pb2.LegacyVisitRow(
             row=row.number, legacy_id=result.legacy_id, site_legacy_id=result.site, purpose=row["purpose"]
         )
-        put_date(made.visit_date, result.day)
+        set_day(made.visit_date, result.day)
         return made
 
     def visits(faults: Faults) -> Iterator[Message]:
@@ -326,9 +327,9 @@ def _result_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[
                 disposition=enum_words(hazard_pb2.Disposition.DESCRIPTOR)[hazard.disposition],  # type: ignore[arg-type]
                 description=hazard.remark,
             )
-            put_date(made.open_date, hazard.open_day)
+            set_day(made.open_date, hazard.open_day)
             if hazard.write_off_day is not None:
-                put_date(made.write_off_date, hazard.write_off_day)
+                set_day(made.write_off_date, hazard.write_off_day)
             yield made
 
     names = {"site_legacy_id": "site", "open_date": "visit_date", "description": "result"}

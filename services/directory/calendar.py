@@ -7,7 +7,7 @@ months or years ends when its last day ends: ``Deadline.due`` is the next midnig
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final, Literal, get_args
 
@@ -25,8 +25,8 @@ from services.directory.holidays import (
 )
 from services.directory.holidays import HolidayYear as HolidayYear
 from services.directory.holidays import WorkCalendar as WorkCalendar
+from services.kit.dates import BEIJING
 
-BEIJING: Final = timezone(timedelta(hours=8), "Asia/Shanghai")
 _ONE_DAY: Final = timedelta(days=1)
 _MIDNIGHT: Final = time(tzinfo=BEIJING)
 

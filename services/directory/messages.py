@@ -1,7 +1,7 @@
 """Rows and dates to messages and back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from google.type import date_pb2
@@ -13,6 +13,7 @@ from services.directory.calendar import Deadline, Unit, describe
 from services.directory.rules import PARENT_LENGTH, DeadlineQuestion
 from services.directory.statutory import StatutoryClock
 from services.kit.catalogue import Locale
+from services.kit.dates import day_of, set_day, time_of
 from services.kit.db import Row
 from services.kit.errors import invalid
 from services.kit.names import name_of
@@ -44,16 +45,6 @@ _TERM_UNIT: Mapping[int, Unit] = {
     kit_pb2.TERM_UNIT_MONTHS: Unit.MONTHS,
     kit_pb2.TERM_UNIT_YEARS: Unit.YEARS,
 }
-
-
-def to_date(message: date_pb2.Date) -> date:
-    """Return the date of a message whose field rules hold."""
-    return date(message.year, message.month, message.day)
-
-
-def set_date(target: date_pb2.Date, day: date) -> None:
-    """Set a date message in place."""
-    target.year, target.month, target.day = day.year, day.month, day.day
 
 
 def region_message(row: Row) -> directory_pb2.Region:
@@ -105,9 +96,9 @@ def appointment_message(row: Row) -> directory_pb2.Appointment:
         post=name_of("posts", row["post_id"]),
         person=name_of("people", row["person_id"]),
     )
-    set_date(message.start_date, row["start_date"])
+    set_day(message.start_date, row["start_date"])
     if row["end_date"] is not None:
-        set_date(message.end_date, row["end_date"])
+        set_day(message.end_date, row["end_date"])
     return message
 
 
@@ -131,7 +122,7 @@ def notice_message(row: Row) -> directory_pb2.HolidayNotice:
     message = directory_pb2.HolidayNotice(name=name_of("holidayNotices", str(row["year"])))
     for target, days in ((message.off_dates, row["off_dates"]), (message.work_dates, row["work_dates"])):
         for day in days:
-            set_date(target.add(), day)
+            set_day(target.add(), day)
     return message
 
 
@@ -154,12 +145,10 @@ def access_message(rows: Iterable[Row]) -> directory_pb2.ResolveAccessResponse:
 def deadline_question(request: directory_pb2.ExplainDeadlineRequest) -> DeadlineQuestion:
     """Read the question out of a request."""
     return DeadlineQuestion(
-        start=request.start_time.ToDatetime(tzinfo=UTC),
+        start=time_of(request.start_time),
         clock=request.clock,
         term=_term_of(request.term, "term") if request.HasField("term") else None,
-        pauses=[
-            (pause.start_time.ToDatetime(tzinfo=UTC), pause.end_time.ToDatetime(tzinfo=UTC)) for pause in request.pauses
-        ],
+        pauses=[(time_of(pause.start_time), time_of(pause.end_time)) for pause in request.pauses],
         extensions=[_term_of(term, f"extensions[{index}]") for index, term in enumerate(request.extensions)],
         roll_to_working_day=request.roll_to_working_day,
     )
@@ -181,7 +170,7 @@ def deadline_message(
         steps_en=[describe(step, "en") for step in deadline.steps],
     )
     message.due_time.FromDatetime(deadline.due)
-    set_date(message.due_date, deadline.due_date)
+    set_day(message.due_date, deadline.due_date)
     if clock is not None:
         message.statutory = clock.statutory
         message.source = clock.citation_en if locale == "en" else clock.citation_zh
@@ -197,4 +186,4 @@ def clock_message(now: datetime, *, virtual: bool) -> directory_pb2.Clock:
 
 def dates(messages: Sequence[date_pb2.Date]) -> list[date]:
     """Return the dates of messages whose field rules hold."""
-    return [to_date(message) for message in messages]
+    return [day_of(message) for message in messages]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from services.directory.calendar import (
-    BEIJING,
     Deadline,
     Pause,
     RollRule,
@@ -35,11 +34,6 @@ ENFORCING_KINDS = frozenset({"GOVERNMENT", "DEPARTMENT", "TOWNSHIP_OFFICE"})
 
 _COUNTED_BACK = (Bound.AT_LEAST_BEFORE, Bound.ONLY_WITHIN_BEFORE, Bound.LOOKS_BACK)
 NOTICE_YEARS = range(FIRST_DAY.year + 1, LAST_DAY.year + 1)
-
-
-def business_date(now: datetime) -> date:
-    """Return the Beijing date of an instant: the day that terms of office are counted in."""
-    return now.astimezone(BEIJING).date()
 
 
 def region_violation(code: str, parent_code: str) -> Violation | None:

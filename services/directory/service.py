@@ -1,7 +1,7 @@
 """DirectoryService: who and where, the holiday calendar and business time."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from dutyloop.directory.v1 import directory_pb2
@@ -14,6 +14,7 @@ from services.directory.statutory import CLOCKS
 from services.directory.store import Store
 from services.kit import virtual
 from services.kit.call import Call
+from services.kit.dates import beijing_date, day_of, optional_day, time_of
 from services.kit.db import Database
 from services.kit.errors import Disabled, NotFound, invalid
 from services.kit.imports import run_import
@@ -139,8 +140,8 @@ class DirectoryService:
     async def Appoint(self, request: directory_pb2.AppointRequest, call: Call) -> directory_pb2.Appointment:
         """Appoint a person to a post."""
         appointment = request.appointment
-        end = messages.to_date(appointment.end_date) if appointment.HasField("end_date") else None
-        term = TermOfOffice(messages.to_date(appointment.start_date), end)
+        end = optional_day(appointment, "end_date")
+        term = TermOfOffice(day_of(appointment.start_date), end)
         rules.require_order(term, "appointment.end_date")
         return await self._store.appoint(call, appointment, term)
 
@@ -148,7 +149,7 @@ class DirectoryService:
         self, request: directory_pb2.EndAppointmentRequest, call: Call
     ) -> directory_pb2.Appointment:
         """End an appointment."""
-        asked = messages.to_date(request.end_date) if request.HasField("end_date") else None
+        asked = optional_day(request, "end_date")
         return await self._store.end_appointment(call, request.name, asked)
 
     async def ListAppointments(
@@ -234,7 +235,7 @@ class DirectoryService:
         stored = await self.database.stored_answer(call)
         if stored is not None:  # asked again: cases opened since must not be moved
             return directory_pb2.Clock.FromString(stored)
-        time = request.time.ToDatetime(tzinfo=UTC)
+        time = time_of(request.time)
         if time < call.now:
             raise invalid("time", "in_the_past")
         await virtual.advance_all(self._house.temporal, self._house.settings.temporal_task_queue, time)
@@ -245,7 +246,7 @@ class DirectoryService:
     ) -> directory_pb2.ResolveAccessResponse:
         """Resolve what the posts held today grant."""
         person_id = id_of(request.person, "people", "person")
-        return messages.access_message(await self._store.held_posts(person_id, rules.business_date(call.now)))
+        return messages.access_message(await self._store.held_posts(person_id, beijing_date(call.now)))
 
     async def ResolveSites(
         self, request: directory_pb2.ResolveSitesRequest, call: Call

@@ -11,6 +11,7 @@ from services.directory.holidays import HolidayYear, WorkCalendar, seed_notices
 from services.directory.rules import TermOfOffice
 from services.kit.call import Call
 from services.kit.clock import wall_clock
+from services.kit.dates import beijing_date
 from services.kit.db import Database, Transaction
 from services.kit.errors import NotFound, StaleEtag, invalid
 from services.kit.ledger import Event
@@ -341,7 +342,7 @@ class Store:
             await tx.fetchrow(self.LOCK_POST, found["post_id"])
             row = returned(await tx.fetchrow(self.SELECT_APPOINTMENT, identifier))  # as it stands under the lock
             term = TermOfOffice(row["start_date"], row["end_date"])
-            end = rules.end_of_office(term, asked, rules.business_date(call.now))
+            end = rules.end_of_office(term, asked, beijing_date(call.now))
             others = _terms(await tx.fetch(self.SELECT_TERMS, row["post_id"], identifier))
             rules.require_free_post(TermOfOffice(term.start, end), others)
             ended = returned(await tx.fetchrow(self.END_APPOINTMENT, identifier, end))

@@ -1,10 +1,8 @@
 """Rows of the duty schema as protobuf messages."""
 
-from datetime import date
-from typing import Any
-
 from dutyloop.duty.v1 import duty_pb2
 from services.duty.rules import Version
+from services.kit.dates import set_day
 from services.kit.db import Row
 from services.kit.names import name_of
 
@@ -18,7 +16,7 @@ def list_message(row: Row, into: duty_pb2.ResponsibilityList | None = None) -> d
     message.display_name = row["display_name"]
     message.unit = row["unit"]
     message.post = row["post"]
-    fill_date(message.effective_date, row["effective_date"])
+    set_day(message.effective_date, row["effective_date"])
     message.predecessor = name_of("responsibilityLists", row["predecessor_id"])
     message.version = row["version"]
     message.state = duty_pb2.ListState.Value("LIST_STATE_" + row["state"])
@@ -80,13 +78,3 @@ def acknowledgement_message(row: Row, into: duty_pb2.Acknowledgement | None = No
     message.person = row["person"]
     message.acknowledge_time.FromDatetime(row["acknowledge_time"])
     return message
-
-
-def fill_date(message: Any, day: date) -> None:
-    """Set a google.type.Date in place."""
-    message.year, message.month, message.day = day.year, day.month, day.day
-
-
-def day_of(message: Any) -> date:
-    """Return the calendar day of a google.type.Date."""
-    return date(message.year, message.month, message.day)

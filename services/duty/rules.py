@@ -3,13 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 
 from dutyloop.duty.v1 import duty_pb2
+from services.kit.dates import beijing_date
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WrongState, invalid
 from services.kit.recurrence import is_recurrence
 
-BEIJING = timezone(timedelta(hours=8))
 MAX_TERM_DAYS = 366
 UPDATABLE = ("display_name", "effective_date")
 FIGURES = re.compile(r"\d+")
@@ -109,7 +109,7 @@ def check_supersession(version: Version, successor: Version, now: datetime) -> N
     if successor.predecessor != version.name:
         raise UnfitReference(field="successor", resource=successor.name)
     check_state(successor, "PUBLISHED", "supersede_list")
-    if successor.effective_date > now.astimezone(BEIJING).date():
+    if successor.effective_date > beijing_date(now):
         raise RuleNotMet(rule="the_successor_is_in_force")
 
 

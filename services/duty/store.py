@@ -9,6 +9,7 @@ from dutyloop.duty.v1 import duty_pb2
 from services.duty import messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
+from services.kit.dates import day_of
 from services.kit.db import Database, Transaction
 from services.kit.errors import AlreadyExists, NotFound, StaleEtag, invalid
 from services.kit.ledger import Event
@@ -81,7 +82,7 @@ class DutyStore:
         identifier = call.new_id()
         kind = duty_pb2.ListKind.Name(wanted.kind).removeprefix("LIST_KIND_")
         predecessor_id = optional_id(wanted.predecessor, "responsibilityLists", "responsibility_list.predecessor")
-        effective_date = messages.day_of(wanted.effective_date)
+        effective_date = day_of(wanted.effective_date)
         async with self._database.command(call) as tx:
             predecessor = await self._lock(tx, call, wanted.predecessor) if predecessor_id else None
             history = await tx.fetchrow(self.SELECT_HISTORY, wanted.unit, wanted.post, kind)
@@ -171,7 +172,7 @@ class DutyStore:
             rules.check_state(version, "DRAFT", "edit_list")
             effective_date: date = before["effective_date"]
             if "effective_date" in fields:
-                effective_date = messages.day_of(wanted.effective_date)
+                effective_date = day_of(wanted.effective_date)
                 if before["predecessor_id"]:
                     predecessor = await tx.fetchrow(self.LOCK_LIST, before["predecessor_id"])
                     assert predecessor is not None  # noqa: S101 (a foreign key keeps it)

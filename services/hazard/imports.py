@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
-from services.hazard import rules
 from services.kit.call import Call
+from services.kit.dates import day_of, start_of
 from services.kit.db import Connection
 from services.kit.errors import invalid
 from services.kit.imports import IMPORT_SECONDS, Importer, Merged
@@ -132,11 +132,10 @@ def hazard_importer(call: Call, sites: Sites, due: datetime) -> Importer[hazard_
                 raise invalid(field, "required")
         if not row.HasField("open_date"):
             raise invalid("open_date", "required")
-        opened = rules.end_of(date(row.open_date.year, row.open_date.month, row.open_date.day)) - START_OF_DAY
+        opened = start_of(day_of(row.open_date))
         written_off = None
         if row.HasField("write_off_date"):
-            off = row.write_off_date
-            written_off = rules.end_of(date(off.year, off.month, off.day)) - START_OF_DAY
+            written_off = start_of(day_of(row.write_off_date))
             if written_off < opened:
                 raise invalid("write_off_date", "not_after_start")
         if opened > call.now:

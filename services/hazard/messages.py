@@ -7,6 +7,7 @@ from typing import Any
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.hazard import rules
+from services.kit.dates import day_of, set_day
 from services.kit.db import Row
 from services.kit.names import name_of
 
@@ -69,19 +70,18 @@ def plan_columns(plan: hazard_pb2.RectificationPlan) -> dict[str, Any]:
         "responsible": plan.responsible,
         "measures": plan.measures,
         "funds_fen": plan.funds_fen,
-        "finish_date": date(plan.finish_date.year, plan.finish_date.month, plan.finish_date.day).isoformat(),
+        "finish_date": day_of(plan.finish_date).isoformat(),
         "contingency": plan.contingency,
     }
 
 
 def extension_columns(extension: hazard_pb2.Extension) -> dict[str, Any]:
     """Return the extension as it is stored."""
-    asked = extension.finish_date
     return {
-        "finish_date": date(asked.year, asked.month, asked.day).isoformat(),
+        "finish_date": day_of(extension.finish_date).isoformat(),
         "reason": extension.reason,
         "requester": extension.requester,
-        "verdict": kit_pb2.Verdict.Name(extension.verdict).removeprefix("VERDICT_"),
+        "verdict": verdict_word(extension.verdict),
         "decider": extension.decider,
     }
 
@@ -90,21 +90,21 @@ def _fill_plan(message: hazard_pb2.RectificationPlan, stored: Mapping[str, Any])
     message.responsible = stored["responsible"]
     message.measures = stored["measures"]
     message.funds_fen = stored["funds_fen"]
-    _fill_date(message.finish_date, stored["finish_date"])
+    set_day(message.finish_date, date.fromisoformat(stored["finish_date"]))
     message.contingency = stored["contingency"]
 
 
 def _fill_extension(message: hazard_pb2.Extension, stored: Mapping[str, Any]) -> None:
-    _fill_date(message.finish_date, stored["finish_date"])
+    set_day(message.finish_date, date.fromisoformat(stored["finish_date"]))
     message.reason = stored["reason"]
     message.requester = stored["requester"]
     message.verdict = kit_pb2.Verdict.Value("VERDICT_" + stored["verdict"])
     message.decider = stored["decider"]
 
 
-def _fill_date(message: Any, text: str) -> None:
-    day = date.fromisoformat(text)
-    message.year, message.month, message.day = day.year, day.month, day.day
+def verdict_word(verdict: kit_pb2.Verdict.ValueType) -> str:
+    """Return PASS or FAIL."""
+    return kit_pb2.Verdict.Name(verdict).removeprefix("VERDICT_")
 
 
 def order_message(row: Row) -> hazard_pb2.SiteOrder:

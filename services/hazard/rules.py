@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.kit.errors import RuleNotMet, UnfitReference, WrongState, invalid
 
-BEIJING = timezone(timedelta(hours=8))
 YELLOW = timedelta(days=5)
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
 CLOSED_STATES = ("WRITTEN_OFF", "CLOSED")
@@ -86,8 +85,3 @@ def light(due: datetime | None, written_off: bool, now: datetime) -> kit_pb2.Lig
     if now >= due:
         return kit_pb2.LIGHT_RED
     return kit_pb2.LIGHT_YELLOW if due - now <= YELLOW else kit_pb2.LIGHT_GREEN
-
-
-def end_of(day: date) -> datetime:
-    """Return the first instant after a Beijing calendar day."""
-    return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=BEIJING)

@@ -1,7 +1,6 @@
 """The hazard service: the ledger, and the door to each hazard's rectification case."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, date, datetime
 from typing import Any
 
 from dutyloop.directory.v1 import directory_pb2
@@ -11,14 +10,16 @@ from dutyloop.kit.v1 import kit_pb2
 from services.hazard import imports, messages, rules
 from services.hazard.store import HazardStore, Place
 from services.kit.call import Call
-from services.kit.db import Database, Outer
+from services.kit.dates import end_of, optional_day
+from services.kit.db import Database, outer_of
 from services.kit.errors import NotFound, StaleEtag, invalid
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of
+from services.kit.offices import Offices, pages
 from services.kit.paging import page_of
 from services.kit.serve import House
-from workflows.payloads import Term, rectification
+from workflows.payloads import rectification
 
 VISITS_PAGE = 1_000
 
@@ -31,6 +32,7 @@ class HazardService:
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
         self._clients = house.clients
+        self._offices = Offices(house.clients.call, house.clients.directory)
         self._store = HazardStore(database)
         self._cases = house.cases(database)
 
@@ -47,7 +49,7 @@ class HazardService:
             raise invalid("hazard.visit", "unknown_reference")
         if request.hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
             return await self._store.report(call, request.hazard, place, None, "")
-        due = await self._due(call.now, rectification.RectificationTerms().assign)
+        due = await self._offices.due_time(call.now, rectification.RectificationTerms().assign)
         return await self._store.report(call, request.hazard, place, due, call.units[0])
 
     async def AssignHazard(self, request: hazard_pb2.AssignHazardRequest, call: Call) -> hazard_pb2.Hazard:
@@ -97,18 +99,19 @@ class HazardService:
     async def DecideExtension(self, request: hazard_pb2.DecideExtensionRequest, call: Call) -> hazard_pb2.Hazard:
         """Grant or refuse an extension."""
         await self._store.hazard(request.name, call.scope)
-        return await self._act(call, request.name, "decide_extension", {"verdict": verdict_word(request.verdict)})
+        action = {"verdict": messages.verdict_word(request.verdict)}
+        return await self._act(call, request.name, "decide_extension", action)
 
     async def Reinspect(self, request: hazard_pb2.ReinspectRequest, call: Call) -> hazard_pb2.Hazard:
         """Reinspect a rectified hazard."""
         await self._store.hazard(request.name, call.scope)
-        action = {"verdict": verdict_word(request.verdict), "remark": request.remark}
+        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
         return await self._act(call, request.name, "reinspect", action)
 
     async def LookBack(self, request: hazard_pb2.LookBackRequest, call: Call) -> hazard_pb2.Hazard:
         """Visit again after write-off."""
         await self._store.hazard(request.name, call.scope)
-        action = {"verdict": verdict_word(request.verdict), "remark": request.remark}
+        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
         return await self._act(call, request.name, "look_back", action)
 
     async def SuspendSite(self, request: hazard_pb2.SuspendSiteRequest, call: Call) -> hazard_pb2.SiteOrder:
@@ -130,10 +133,8 @@ class HazardService:
     async def ListHazards(self, request: hazard_pb2.ListHazardsRequest, call: Call) -> hazard_pb2.ListHazardsResponse:
         """List hazards, now or as of a day."""
         page = page_of(request)
-        as_of = None
-        if request.HasField("as_of_date"):
-            day = request.as_of_date
-            as_of = rules.end_of(date(day.year, day.month, day.day))
+        as_of_date = optional_day(request, "as_of_date")
+        as_of = None if as_of_date is None else end_of(as_of_date)
         rows, counts = await self._store.list_hazards(call, request, as_of, page)
         response = hazard_pb2.ListHazardsResponse()
         for row in rows[: page.size]:
@@ -150,7 +151,7 @@ class HazardService:
     ) -> kit_pb2.ImportReport:
         """Import a legacy hazard ledger."""
         sites = LegacySites(self._clients)
-        due = await self._due(call.now, rectification.RectificationTerms().assign)
+        due = await self._offices.due_time(call.now, rectification.RectificationTerms().assign)
         importer = imports.hazard_importer(call, sites.known, due)
         return await run_import(self.database, call, sites.follow(requests), importer)
 
@@ -164,13 +165,7 @@ class HazardService:
             unit_path = before["unit_path"]
         else:
             unit_path = await self._unit_path(unit, "hazard.unit") if unit else ""
-        outer = None
-        if request.HasField("outer"):
-            command = request.outer
-            outer = Outer(
-                command.principal, command.on_behalf_of, command.method, command.request_id, command.body_hash
-            )
-        return await self._store.record_transition(call, request, unit_path, outer)
+        return await self._store.record_transition(call, request, unit_path, outer_of(request))
 
     async def _act(self, call: Call, name: str, update: str, action: dict[str, Any]) -> hazard_pb2.Hazard:
         workflow_id = rectification.workflow_id(id_of(name, "hazards"))
@@ -187,13 +182,10 @@ class HazardService:
     async def _is_visit_to(self, site: str, visit: str) -> bool:
         """Tell whether a visit is one of a site's; a site has few."""
         request = inspection_pb2.ListVisitsRequest(target=site, page_size=VISITS_PAGE)
-        while True:
-            page = await self._clients.call(self._clients.inspection.ListVisits, request)
-            if any(each.name == visit for each in page.visits):
+        async for each in pages(self._clients.call, self._clients.inspection.ListVisits, request, "visits"):
+            if each.name == visit:
                 return True
-            if not page.next_page_token:
-                return False
-            request.page_token = page.next_page_token
+        return False
 
     async def _unit_path(self, unit: str, field: str) -> str:
         try:
@@ -210,20 +202,6 @@ class HazardService:
         )
         paths = [await self._unit_path(unit, "plan.responsible") for unit in {grant.unit for grant in held.grants}]
         return any(rules.answers_for(path, unit_path) for path in paths)
-
-    async def _due(self, start: datetime, term: Term) -> datetime:
-        request = directory_pb2.ExplainDeadlineRequest(
-            term=kit_pb2.Term(amount=term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{term.unit}"))
-        )
-        request.start_time.FromDatetime(start)
-        answer = await self._clients.call(self._clients.directory.ExplainDeadline, request)
-        due: datetime = answer.due_time.ToDatetime(tzinfo=UTC)
-        return due
-
-
-def verdict_word(verdict: int) -> str:
-    """Return PASS or FAIL."""
-    return kit_pb2.Verdict.Name(verdict).removeprefix("VERDICT_")  # type: ignore[arg-type]
 
 
 def build(database: Database, house: House) -> HazardService:

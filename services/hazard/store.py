@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import asyncpg
 
@@ -10,6 +10,7 @@ from dutyloop.hazard.v1 import hazard_pb2
 from services.hazard import messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
+from services.kit.dates import optional_time
 from services.kit.db import Database, Outer
 from services.kit.errors import NotFound, RuleNotMet
 from services.kit.ledger import Event
@@ -174,8 +175,8 @@ class HazardStore:
                 messages.plan_columns(after.plan) if after.HasField("plan") else None,
                 messages.extension_columns(after.extension) if after.HasField("extension") else None,
                 list(after.evidence),
-                after.due_time.ToDatetime(tzinfo=UTC) if after.HasField("due_time") else None,
-                after.write_off_time.ToDatetime(tzinfo=UTC) if after.HasField("write_off_time") else None,
+                optional_time(after, "due_time"),
+                optional_time(after, "write_off_time"),
                 hazard_pb2.WriteOffReason.Name(after.write_off_reason).removeprefix("WRITE_OFF_REASON_")
                 if after.write_off_reason
                 else "",

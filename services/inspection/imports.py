@@ -9,8 +9,8 @@ from typing import Any
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.inspection.v1 import inspection_pb2
-from services.inspection import rules
 from services.kit.call import Call
+from services.kit.dates import beijing_date, day_of
 from services.kit.db import Connection
 from services.kit.errors import invalid
 from services.kit.imports import IMPORT_SECONDS, Importer, Merged
@@ -76,14 +76,14 @@ COLUMNS = ("id", "legacy_id", "site", "region_code", "unit_path", "visit_date", 
 
 def visit_importer(call: Call, sites: Sites) -> Importer[inspection_pb2.LegacyVisitRow]:
     """Return the importer of visits to sites within the caller's reach."""
-    today = rules.beijing_date(call.now)
+    today = beijing_date(call.now)
 
     def record_of(row: inspection_pb2.LegacyVisitRow) -> Sequence[Any]:
         if not row.site_legacy_id:
             raise invalid("site_legacy_id", "required")
         if not row.HasField("visit_date"):
             raise invalid("visit_date", "required")
-        day = rules.day_of(row.visit_date)
+        day = day_of(row.visit_date)
         if day > today:
             raise invalid("visit_date", "in_the_future")
         site = sites.get(row.site_legacy_id)

@@ -1,12 +1,13 @@
 """Rows of the inspection schema as protobuf messages, and messages as columns."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.inspection import draw, rules
+from services.kit.dates import set_day
 from services.kit.db import Row
 from services.kit.names import name_of
 
@@ -21,10 +22,10 @@ def tour_message(row: Row, now: datetime, into: inspection_pb2.Tour | None = Non
     message.enforcement_unit = row["enforcement_unit"]
     message.targets.extend(row["targets"])
     message.coverage_term = row["coverage_term"]
-    _fill_date(message.start_date, row["start_date"])
-    _fill_date(message.end_date, row["end_date"])
+    set_day(message.start_date, row["start_date"])
+    set_day(message.end_date, row["end_date"])
     if row["notice_date"] is not None:
-        _fill_date(message.notice_date, row["notice_date"])
+        set_day(message.notice_date, row["notice_date"])
     message.candidates.extend(row["candidates"])
     message.inspectors_per_visit = row["inspectors_per_visit"]
     message.region = name_of("regions", row["region_code"])
@@ -137,7 +138,7 @@ def visit_message(row: Row, into: inspection_pb2.Visit | None = None) -> inspect
         message.signatures.add(**signature)
     message.target_signature = row["target_signature"]
     message.refusal_note = row["refusal_note"]
-    _fill_date(message.visit_date, row["visit_date"])
+    set_day(message.visit_date, row["visit_date"])
     message.recorder = row["recorder"]
     message.record_time.FromDatetime(row["record_time"])
     message.region = name_of("regions", row["region_code"])
@@ -163,7 +164,7 @@ def coverage_line(row: Row, into: inspection_pb2.CoverageLine) -> None:
     into.target = row["target"]
     into.visit_count = row["visit_count"]
     if row["last_visit_date"] is not None:
-        _fill_date(into.last_visit_date, row["last_visit_date"])
+        set_day(into.last_visit_date, row["last_visit_date"])
 
 
 def _fill_letter(message: inspection_pb2.FeedbackLetter, stored: dict[str, Any]) -> None:
@@ -175,7 +176,3 @@ def _fill_letter(message: inspection_pb2.FeedbackLetter, stored: dict[str, Any])
         message.term.unit = kit_pb2.TermUnit.Value("TERM_UNIT_" + stored["term"]["unit"])
     message.issuer = stored["issuer"]
     message.issue_time.FromDatetime(datetime.fromisoformat(stored["issue_time"]))
-
-
-def _fill_date(message: Any, day: date) -> None:
-    message.year, message.month, message.day = day.year, day.month, day.day

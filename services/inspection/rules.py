@@ -2,29 +2,20 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone
-from typing import Protocol
+from datetime import date, datetime, timedelta
 
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.inspection import draw
+from services.kit.dates import beijing_date, day_of, time_of
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WindowClosed, WrongState, invalid
 
-BEIJING = timezone(timedelta(hours=8))
 YELLOW = timedelta(days=5)
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
 MOST_INSPECTORS = 10
 DOCUMENT_HASH_BYTES = 32
 """SHA-256."""
 UNITS, SITES = "units/", "sites/"
-
-
-class CalendarDay(Protocol):
-    """A google.type.Date whose parts have been checked to form a day."""
-
-    year: int
-    month: int
-    day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +47,6 @@ class TourWindow:
     end_date: date
     start_time: datetime | None
     enforcement_unit: str
-
-
-def day_of(message: CalendarDay) -> date:
-    """Return the day that a checked google.type.Date names."""
-    return date(message.year, message.month, message.day)
-
-
-def beijing_date(instant: datetime) -> date:
-    """Return the Beijing calendar day of an aware time."""
-    return instant.astimezone(BEIJING).date()
-
-
-def start_of(day: date) -> datetime:
-    """Return the first instant of a Beijing calendar day, in UTC."""
-    return datetime.combine(day, time.min, tzinfo=BEIJING).astimezone(UTC)
-
-
-def end_of(day: date) -> datetime:
-    """Return the first instant after a Beijing calendar day, in UTC."""
-    return start_of(day + timedelta(days=1))
 
 
 def inspectors_per_visit(tour: inspection_pb2.Tour) -> int:
@@ -217,7 +188,7 @@ def check_record(visit: inspection_pb2.Visit, recorder: str, now: datetime) -> N
         raise RuleNotMet(rule="two_inspectors_at_every_visit")
     if recorder not in visit.inspectors:
         raise RuleNotMet(rule="visit_is_recorded_by_an_inspector_of_it")
-    if visit.check_in_time.ToDatetime(tzinfo=UTC) > now:
+    if time_of(visit.check_in_time) > now:
         raise invalid("visit.check_in_time", "in_the_future")
     if not visit.certificate_shown:
         raise RuleNotMet(rule="certificates_are_shown")
@@ -235,7 +206,7 @@ def check_tour_visit(visit: inspection_pb2.Visit, tour: TourWindow, drawn: Colle
     """A visit covers a target of a started tour, within its days, by inspectors drawn for that target."""
     if tour.state != "STARTED" or tour.start_time is None:
         raise WrongState(state=tour.state, action="record_visit")
-    day = beijing_date(visit.check_in_time.ToDatetime(tzinfo=UTC))
+    day = beijing_date(time_of(visit.check_in_time))
     # By days: the instant of the start is the case's, which virtual time lets run ahead by seconds.
     if day < beijing_date(tour.start_time):
         raise RuleNotMet(rule="visit_follows_the_start_of_its_tour")

@@ -9,7 +9,8 @@ from services.inspection import draw, imports, messages, rules
 from services.inspection.places import Places
 from services.inspection.store import InspectionStore, Organiser
 from services.kit.call import Call
-from services.kit.db import Database, Outer, Row
+from services.kit.dates import beijing_date
+from services.kit.db import Database, Row, outer_of
 from services.kit.errors import NotFound, StaleEtag, UnfitReference, invalid
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
@@ -39,7 +40,7 @@ class InspectionService:
         tour = request.tour
         places = Places(self._clients)
         organiser = await self._organiser(tour, places, call)
-        rules.check_tour(tour, rules.beijing_date(call.now))
+        rules.check_tour(tour, beijing_date(call.now))
         targets = await places.targets(tour.targets, "tour.targets")
         rules.check_reach(targets, organiser.region_code)
         rules.check_enforcement(targets, tour.enforcement_unit)
@@ -195,12 +196,6 @@ class InspectionService:
         self, request: inspection_pb2.RecordTourTransitionRequest, call: Call
     ) -> inspection_pb2.Tour:
         """Record what the case decided; a draw is computed here, from the pool that was frozen."""
-        outer = None
-        if request.HasField("outer"):
-            command = request.outer
-            outer = Outer(
-                command.principal, command.on_behalf_of, command.method, command.request_id, command.body_hash
-            )
         drawn = None
         if request.HasField("draw_input"):
             asked = request.draw_input
@@ -208,7 +203,7 @@ class InspectionService:
             pool = await self._pool(row, asked.exclusions)
             rules.check_frozen(draw.pool_hash(pool), asked.pool_hash)
             drawn = draw.draw(pool, asked.seed, asked.public_entropy)
-        return await self._store.record_transition(call, request, drawn, outer)
+        return await self._store.record_transition(call, request, drawn, outer_of(request))
 
     async def ImportVisits(
         self, requests: AsyncIterator[inspection_pb2.ImportVisitsRequest], call: Call

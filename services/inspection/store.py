@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import UTC
 
 import asyncpg
 
@@ -10,6 +9,7 @@ from dutyloop.inspection.v1 import inspection_pb2
 from services.inspection import draw, messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
+from services.kit.dates import beijing_date, day_of, end_of, optional_day, optional_time, time_of
 from services.kit.db import Database, Outer, Transaction
 from services.kit.errors import NotFound, UnfitReference
 from services.kit.ledger import Event
@@ -133,10 +133,10 @@ class InspectionStore:
         """Enter a tour with its targets and start its case."""
         identifier = call.new_id()
         name = name_of("tours", identifier)
-        start, end = rules.day_of(tour.start_date), rules.day_of(tour.end_date)
-        notice = rules.day_of(tour.notice_date) if tour.HasField("notice_date") else None
+        start, end = day_of(tour.start_date), day_of(tour.end_date)
+        notice = optional_day(tour, "notice_date")
         number = rules.inspectors_per_visit(tour)
-        due = rules.end_of(start)
+        due = end_of(start)
         async with self._database.command(call) as tx:
             await tx.execute(
                 self.INSERT_TOUR,
@@ -237,7 +237,7 @@ class InspectionStore:
                 after.letter.issuer = actor
                 letter = messages.letter_columns(after.letter, call.now)
                 payload["letter"] = letter
-            due = after.due_time.ToDatetime(tzinfo=UTC) if after.HasField("due_time") else None
+            due = optional_time(after, "due_time")
             payload["due_time"] = due
             if after.conclusion:
                 payload["conclusion"] = after.conclusion
@@ -412,7 +412,7 @@ class InspectionStore:
         tour_id: str | None,
         enforcement_unit: str,
     ) -> inspection_pb2.Visit:
-        check_in = visit.check_in_time.ToDatetime(tzinfo=UTC)
+        check_in = time_of(visit.check_in_time)
         row = await tx.fetchrow(
             self.INSERT_VISIT,
             call.new_id(),
@@ -421,7 +421,7 @@ class InspectionStore:
             target.region_code,
             target.unit_path,
             enforcement_unit,
-            rules.beijing_date(check_in),
+            beijing_date(check_in),
             check_in,
             list(visit.inspectors),
             visit.purpose,
@@ -488,8 +488,8 @@ class InspectionStore:
             list(scope.unit_paths),
             optional_id(request.tour, "tours", "tour"),
             request.target,
-            rules.day_of(request.from_date) if request.HasField("from_date") else None,
-            rules.day_of(request.before_date) if request.HasField("before_date") else None,
+            optional_day(request, "from_date"),
+            optional_day(request, "before_date"),
         )
         rows = await self._database.fetch(self.LIST_VISITS, *filters, page.after_date(), page.after_key(1), page.limit)
         counts = None if page.after else await self._database.fetchrow(self.COUNT_VISITS, *filters)

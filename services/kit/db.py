@@ -49,6 +49,14 @@ class Outer:
     body_hash: bytes
 
 
+def outer_of(request: Any) -> Outer | None:
+    """Return the person's command that a recording answers, None for what no person asked for."""
+    if not request.HasField("outer"):
+        return None
+    command = request.outer
+    return Outer(command.principal, command.on_behalf_of, command.method, command.request_id, command.body_hash)
+
+
 @dataclass(frozen=True, slots=True)
 class CaseMessage:
     """What a case must be told once the transaction that says so has committed: a start, or an update.

@@ -3,13 +3,11 @@
 import asyncio
 import gc
 import importlib
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
-import uvloop
 from temporalio.client import Client
 
 from dutyloop.directory.v1 import directory_pb2
@@ -18,9 +16,10 @@ from services.kit.access import AccessCache, Grant
 from services.kit.cases import Cases
 from services.kit.clients import Clients
 from services.kit.clock import ReadClock, wall_clock
+from services.kit.dates import time_of
 from services.kit.db import Database
+from services.kit.process import run_until_told
 from services.kit.settings import Settings, required
-from services.kit.settings import settings as read_settings
 from services.kit.tokens import TokenVerifier, load_trusted_keys
 
 SERVICES = ("directory", "duty", "plan", "inspection", "hazard", "accountability", "audit")
@@ -66,8 +65,7 @@ async def resolve_access(clients: Clients, person: str) -> tuple[Grant, ...]:
 async def read_directory_clock(clients: Clients) -> datetime:
     """Ask directory for business time."""
     answer = await clients.call(clients.directory.GetClock, directory_pb2.GetClockRequest())
-    time: datetime = answer.time.ToDatetime(tzinfo=UTC)
-    return time
+    return time_of(answer.time)
 
 
 def load(name: str) -> Callable[[Database, House], HostedService]:
@@ -124,14 +122,4 @@ async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -
 
 def run(names: Sequence[str]) -> None:
     """Serve until SIGTERM or SIGINT; the body of every service's ``__main__``."""
-    settings = read_settings()
-    logs.configure(settings)
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await serve(settings, names, stop)
-
-    uvloop.run(main())
+    run_until_told(lambda settings, stop: serve(settings, names, stop))

@@ -103,7 +103,7 @@ class TokenVerifier:
 
 
 def key_id(key: Ed25519PrivateKey) -> str:
-    """Return the RFC 7638 thumbprint of the public key."""
+    """Return the RFC 7638 thumbprint of the public key: of its required members, ordered, without spaces."""
     x = jwt.utils.base64url_encode(public_bytes(key.public_key())).decode()
     canonical = orjson.dumps({"crv": "Ed25519", "kty": "OKP", "x": x})
     return jwt.utils.base64url_encode(digest(canonical)).decode()

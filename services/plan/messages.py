@@ -1,6 +1,5 @@
 """Rows of the plan schema as protobuf messages. ``fill_task`` is a hot path: one unpacking, no objects per row."""
 
-from datetime import date
 from typing import Any
 
 from dutyloop.duty.v1 import duty_pb2
@@ -134,8 +133,3 @@ def item_of(item: duty_pb2.DutyItem) -> rules.Item:
 def evidence_columns(evidence: Any) -> tuple[list[str], list[str]]:
     """Return types and references of evidence as they are stored."""
     return [EVIDENCE_WORDS[each.type] for each in evidence], [each.reference for each in evidence]
-
-
-def day_of(message: Any) -> date:
-    """Return the calendar day of a google.type.Date."""
-    return date(message.year, message.month, message.day)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
+from services.kit.dates import beijing_date
 from services.kit.errors import (
     DomainError,
     RuleNotMet,
@@ -18,7 +19,6 @@ from services.kit.errors import (
 )
 from services.kit.recurrence import occurrences
 
-BEIJING = timezone(timedelta(hours=8))
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 BEIJING_SECONDS = 8 * 3_600
 DAY_SECONDS = 86_400
@@ -80,7 +80,7 @@ def check_source(of: duty_pb2.ResponsibilityList, year: int, now: datetime) -> N
     if of.state != duty_pb2.LIST_STATE_PUBLISHED:
         state = duty_pb2.ListState.Name(of.state).removeprefix("LIST_STATE_")
         raise WrongState(state=state, action="generate_tasks")
-    present = now.astimezone(BEIJING).year
+    present = beijing_date(now).year
     if not present - 1 <= year <= present + 1:
         raise invalid("year", "out_of_range")
     if of.effective_date.year > year:
@@ -210,7 +210,7 @@ class Filter:
 
 def task_filter(state: str, wanted: int, due_before: date | None, now: datetime, *, overdue: bool) -> Filter | None:
     """Return the conditions for a state ('' for any), a light and a day; None when no task can match."""
-    today = now.astimezone(BEIJING).date()
+    today = beijing_date(now)
     states: tuple[str, ...] = (state,) if state else ("OPEN", "SUBMITTED", "DONE")
     due_from, before, open_from, late = date.min, due_before or date.max, date.min, None
     if overdue and wanted not in (kit_pb2.LIGHT_UNSPECIFIED, kit_pb2.LIGHT_RED):

@@ -7,6 +7,7 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.kit.call import Call
+from services.kit.dates import day_of, optional_day
 from services.kit.db import Database
 from services.kit.errors import UnfitReference
 from services.kit.paging import MAX_SIZE, page_of
@@ -39,7 +40,7 @@ class PlanService:
         call.scope.require(of.name, of.region.removeprefix("regions/"), unit.path)
         rules.check_source(of, request.year, call.now)
         items = await self._items(of.name)
-        schedule = rules.schedule(items, request.year, messages.day_of(of.effective_date))
+        schedule = rules.schedule(items, request.year, day_of(of.effective_date))
         return await self._store.generate(call, of, unit.path, request.year, schedule)
 
     async def PublishAnnualTaskList(
@@ -78,7 +79,7 @@ class PlanService:
     async def ListTasks(self, request: plan_pb2.ListTasksRequest, call: Call) -> plan_pb2.ListTasksResponse:
         """List tasks, first due first."""
         page = page_of(request)
-        before = messages.day_of(request.due_before_date) if request.HasField("due_before_date") else None
+        before = optional_day(request, "due_before_date")
         state = plan_pb2.TaskState.Name(request.state).removeprefix("TASK_STATE_") if request.state else ""
         wanted = rules.task_filter(state, request.light, before, call.now, overdue=request.overdue)
         response = plan_pb2.ListTasksResponse()
@@ -147,7 +148,7 @@ class PlanService:
 
 
 def _key_of(task: plan_pb2.Task) -> tuple[str, str]:
-    return messages.day_of(task.due_date).isoformat(), task.name.removeprefix("tasks/")
+    return day_of(task.due_date).isoformat(), task.name.removeprefix("tasks/")
 
 
 def build(database: Database, house: House) -> PlanService:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import asyncpg
 
@@ -10,6 +10,7 @@ from dutyloop.duty.v1 import duty_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.kit.access import Scope
 from services.kit.call import Call
+from services.kit.dates import beijing_date, start_of
 from services.kit.db import Database, Transaction, at_once
 from services.kit.errors import AlreadyExists, DomainError, NotFound, StaleEtag, invalid
 from services.kit.ledger import Event
@@ -546,7 +547,7 @@ class PlanStore:
     async def due_tasks(self, name: str, now: datetime, page: Page) -> tuple[list[asyncpg.Record], datetime | None]:
         """Return a page of the tasks to remind of at ``now``, and the first instant after it at which more are."""
         list_id = id_of(name, "annualTaskLists", "annual_task_list")
-        today = now.astimezone(rules.BEIJING).date()
+        today = beijing_date(now)
         soon = today + timedelta(days=rules.YELLOW_DAYS)
         rows = await self._database.fetch(
             self.LIST_DUE,
@@ -560,7 +561,7 @@ class PlanStore:
         following: date | None = await self._database.fetchval(self.NEXT_DUE, list_id, today, soon)
         if following is None:
             return rows, None
-        return rows, datetime.combine(following, datetime.min.time(), rules.BEIJING).astimezone(UTC)
+        return rows, start_of(following)
 
     REMIND = (
         """

@@ -487,12 +487,6 @@ def test_appeal_is_the_subjects_within_the_window(
         rules.check_appeal(state, principal, SUBJECT, due, appealed, NOW)
 
 
-def test_closed_window_names_its_last_beijing_day() -> None:
-    """People would read that the window closed a day after it did."""
-    midnight_in_beijing = datetime(2026, 3, 31, 16, 0, tzinfo=UTC)
-    assert rules.last_day_before(midnight_in_beijing) == "2026-03-31"
-
-
 @pytest.mark.parametrize(
     ("due", "ended", "expected"),
     [

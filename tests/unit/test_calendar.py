@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.directory.calendar import (
-    BEIJING,
     Deadline,
     HolidayYear,
     Pause,
@@ -31,6 +30,7 @@ from services.directory.calendar import (
     working_days_between,
 )
 from services.directory.holidays import notice_year, seed_calendar, seed_notices
+from services.kit.dates import BEIJING
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "holidays_cn.csv"
 CALENDAR = seed_calendar()

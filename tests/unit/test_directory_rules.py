@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from dutyloop.policy.v1 import policy_pb2
 from services.directory import rules
-from services.directory.calendar import BEIJING, Unit
+from services.directory.calendar import Unit
 from services.directory.holidays import seed_calendar
 from services.directory.rules import CREDIT_ALPHABET, DeadlineQuestion, TermOfOffice
 from services.directory.statutory import CLOCKS
+from services.kit.dates import BEIJING
 from services.kit.errors import AlreadyExists, DomainError, InvalidFields, RuleNotMet, WrongState
 
 bodies = st.text(alphabet=CREDIT_ALPHABET, min_size=17, max_size=17)
@@ -206,15 +207,6 @@ def test_a_code_in_use_is_refused_and_an_empty_one_is_not() -> None:
 
 
 # Terms of office
-
-
-@pytest.mark.parametrize(
-    ("hour", "expected"),
-    [("2026-03-09T15:59:59", date(2026, 3, 9)), ("2026-03-09T16:00:00", date(2026, 3, 10))],
-)
-def test_days_in_office_are_beijing_days(hour: str, expected: date) -> None:
-    """Roles would start and stop at eight in the morning."""
-    assert rules.business_date(datetime.fromisoformat(hour).replace(tzinfo=UTC)) == expected
 
 
 def held_days(term: TermOfOffice) -> set[date]:

@@ -345,10 +345,3 @@ def test_a_letter_goes_to_visited_targets_once_each() -> None:
 def test_the_light_follows_from_the_term(due: datetime | None, expected: int) -> None:
     """A light a day late hides an overdue tour from its supervisor."""
     assert rules.light(due, NOW) == expected
-
-
-def test_days_are_beijing_days() -> None:
-    """A term that ended at London's midnight would give or take eight hours from everybody."""
-    assert rules.beijing_date(datetime(2026, 3, 9, 16, tzinfo=UTC)) == TODAY
-    assert rules.start_of(TODAY) == datetime(2026, 3, 9, 16, tzinfo=UTC)
-    assert rules.end_of(TODAY) == datetime(2026, 3, 10, 16, tzinfo=UTC)

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import pytest
 
 from services.directory import statutory
-from services.directory.calendar import BEIJING, RollRule, Term, Unit, describe_term, explain, explain_before
+from services.directory.calendar import RollRule, Term, Unit, describe_term, explain, explain_before
 from services.directory.holidays import seed_calendar
 from services.directory.statutory import (
     CLOCKS,
@@ -15,6 +15,7 @@ from services.directory.statutory import (
     Bound,
     StatutoryClock,
 )
+from services.kit.dates import BEIJING
 
 ALL = tuple(CLOCKS.values())
 DAYS, WORKING_DAYS = Unit.NATURAL_DAYS, Unit.WORKING_DAYS

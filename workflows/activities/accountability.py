@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio import activity
 
 from dutyloop.accountability.v1 import accountability_pb2
 from services.kit.clients import Clients
-from workflows.activities.calls import call, outer_command, timestamp
+from services.kit.dates import optional_timestamp, timestamp
+from workflows.activities.calls import call, outer_command
 from workflows.payloads.accountability import AccountabilitySnapshot, RecordAccountability
 from workflows.payloads.supervision import OpenAccountability, RecordRung, RecordSupervision, SupervisionSnapshot
 
@@ -197,8 +197,3 @@ def accountability_message(snapshot: AccountabilitySnapshot) -> accountability_p
         case.appeal.reason = appeal.reason
         case.appeal.file_time.FromDatetime(appeal.file_time)
     return case
-
-
-def optional_timestamp(time: datetime | None) -> Timestamp | None:
-    """Return the protobuf form of a time that may be absent."""
-    return None if time is None else timestamp(time)

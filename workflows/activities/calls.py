@@ -1,10 +1,8 @@
 """How activities call the services: refusals end the activity, trouble is retried by Temporal."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.exceptions import ApplicationError
 
 from dutyloop.kit.v1 import kit_pb2
@@ -26,13 +24,6 @@ async def call(clients: Clients, method: Any, request: Any) -> Any:
         if error.violations:
             metadata = {"field": error.violations[0].field, "problem": error.violations[0].problem}
         raise ApplicationError(error.reason, dict(metadata), type=error.reason, non_retryable=True) from None
-
-
-def timestamp(time: datetime) -> Timestamp:
-    """Return the protobuf form of an aware time."""
-    stamp = Timestamp()
-    stamp.FromDatetime(time)
-    return stamp
 
 
 def outer_command(outer: Outer | None) -> kit_pb2.OuterCommand | None:

@@ -1,14 +1,16 @@
 """Activities of the directory service: deadlines, and who is addressed."""
 
+import functools
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from temporalio import activity
 
 from dutyloop.directory.v1 import directory_pb2
-from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
-from workflows.activities.calls import call, timestamp
+from services.kit.dates import beijing_date, time_of, timestamp
+from services.kit.offices import Offices
+from workflows.activities.calls import call
 from workflows.activities.officeholders import Officeholders
 from workflows.payloads import Term
 from workflows.payloads.supervision import Addressee, FindAddressee
@@ -43,22 +45,12 @@ class DirectoryActivities:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        self._offices = Offices(functools.partial(call, clients), clients.directory)
 
     @activity.defn(name="explain_due_time")
     async def explain_due_time(self, asked: DueTime) -> datetime:
         """Return the first instant after the term, by the working-day calendar in force."""
-        answer = await call(
-            self._clients,
-            self._clients.directory.ExplainDeadline,
-            directory_pb2.ExplainDeadlineRequest(
-                start_time=timestamp(asked.start),
-                term=kit_pb2.Term(
-                    amount=asked.term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{asked.term.unit}")
-                ),
-            ),
-        )
-        due: datetime = answer.due_time.ToDatetime(tzinfo=UTC)
-        return due
+        return await self._offices.due_time(asked.start, asked.term)
 
     @activity.defn(name="explain_statutory_clock")
     async def explain_statutory_clock(self, asked: StatutoryClock) -> ClockWindow:
@@ -68,9 +60,9 @@ class DirectoryActivities:
             self._clients.directory.ExplainDeadline,
             directory_pb2.ExplainDeadlineRequest(start_time=timestamp(asked.start), clock=asked.clock),
         )
-        return ClockWindow(answer.due_time.ToDatetime(tzinfo=UTC), answer.source)
+        return ClockWindow(time_of(answer.due_time), answer.source)
 
     @activity.defn(name="find_addressee")
     async def find_addressee(self, asked: FindAddressee) -> Addressee:
         """Return whom a rung addresses on the day."""
-        return await Officeholders.at(self._clients, asked.business_time).find(asked)
+        return await Officeholders(self._offices, beijing_date(asked.business_time)).find(asked)

@@ -1,15 +1,12 @@
 """Activities of the hazard service: recording what the rectification case decided."""
 
-from datetime import date, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.type.date_pb2 import Date
 from temporalio import activity
 
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
-from workflows.activities.calls import call, outer_command, timestamp
+from services.kit.dates import day_message, optional_timestamp, timestamp
+from workflows.activities.calls import call, outer_command
 from workflows.payloads.rectification import HazardSnapshot, RecordTransition
 
 
@@ -58,14 +55,14 @@ def hazard_message(snapshot: HazardSnapshot) -> hazard_pb2.Hazard:
                 responsible=plan.responsible,
                 measures=plan.measures,
                 funds_fen=plan.funds_fen,
-                finish_date=date_message(plan.finish_date),
+                finish_date=day_message(plan.finish_date),
                 contingency=plan.contingency,
             )
         )
     if extension := snapshot.extension:
         hazard.extension.CopyFrom(
             hazard_pb2.Extension(
-                finish_date=date_message(extension.finish_date),
+                finish_date=day_message(extension.finish_date),
                 reason=extension.reason,
                 requester=extension.requester,
                 verdict=kit_pb2.Verdict.Value(f"VERDICT_{extension.verdict or 'UNSPECIFIED'}"),
@@ -73,13 +70,3 @@ def hazard_message(snapshot: HazardSnapshot) -> hazard_pb2.Hazard:
             )
         )
     return hazard
-
-
-def optional_timestamp(time: datetime | None) -> Timestamp | None:
-    """Return the protobuf form of a time that may be absent."""
-    return None if time is None else timestamp(time)
-
-
-def date_message(day: date) -> Date:
-    """Return the protobuf form of a calendar day."""
-    return Date(year=day.year, month=day.month, day=day.day)

@@ -5,9 +5,10 @@ import os
 from temporalio import activity
 
 from dutyloop.inspection.v1 import inspection_pb2
-from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
-from workflows.activities.calls import call, outer_command, timestamp
+from services.kit.dates import timestamp
+from services.kit.offices import term_message
+from workflows.activities.calls import call, outer_command
 from workflows.payloads.tour import RecordTransition
 
 SEED_BYTES = 32
@@ -57,8 +58,7 @@ def transition_request(record: RecordTransition) -> inspection_pb2.RecordTourTra
         tour.letter.summary = letter.summary
         tour.letter.addressees.extend(each.target for each in letter.addressees)
         if letter.term is not None:
-            tour.letter.term.amount = letter.term.amount
-            tour.letter.term.unit = kit_pb2.TermUnit.Value(f"TERM_UNIT_{letter.term.unit}")
+            tour.letter.term.CopyFrom(term_message(letter.term))
     if report := record.report:
         tour.reports.add(target=report.target, number=report.number, document_hash=bytes.fromhex(report.document_hash))
     if draw := record.draw:

@@ -1,20 +1,12 @@
 """Finding who answers for a matter, their superior and their stand-in, in directory's posts and appointments."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
-from typing import Any
+from datetime import date
 
 from dutyloop.directory.v1 import directory_pb2
-from dutyloop.policy.v1 import policy_pb2
-from services.kit.clients import Clients
-from workflows.activities.calls import call
+from services.kit.offices import Offices
 from workflows.payloads.supervision import Addressee, FindAddressee
 
-BEIJING = timezone(timedelta(hours=8))
-PAGE = 1_000
-HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
-"""Roles of the posts that answer for a unit; the first that somebody holds is its head."""
 MAX_LEVELS = 10
 """Bounds the climb from unit to unit; the region tree has five levels."""
 
@@ -23,13 +15,8 @@ MAX_LEVELS = 10
 class Officeholders:
     """Directory's officeholders on one Beijing day."""
 
-    clients: Clients
+    offices: Offices
     day: date
-
-    @classmethod
-    def at(cls, clients: Clients, time: datetime) -> "Officeholders":
-        """Return the officeholders of the day of a business time."""
-        return cls(clients, time.astimezone(BEIJING).date())
 
     async def find(self, asked: FindAddressee) -> Addressee:
         """Return whom a target names; a vacant post is stood in for, and at the end the unit itself is addressed."""
@@ -47,9 +34,9 @@ class Officeholders:
 
     async def holder(self, asked: FindAddressee) -> Addressee | None:
         """Return who answers: the person named while in office, else the post's holder, the head, a deputy."""
-        if asked.person and await self._is_in_office(asked.person):
+        if asked.person and await self.offices.held_by(asked.person, self.day):
             return Addressee(asked.unit, asked.post, asked.person)
-        if asked.post and (person := await self._holder_of(asked.post)):
+        if asked.post and (person := await self.offices.holder_of(asked.post, self.day)):
             return Addressee(asked.unit, asked.post, person)
         return await self._head_of(asked.unit) or await self._deputy_of(asked.unit)
 
@@ -57,7 +44,7 @@ class Officeholders:
         """Return who may have to answer: the person named, in office or not, else the post's holder, else the head."""
         if asked.person:
             return Addressee(asked.unit, asked.post, asked.person)
-        if asked.post and (person := await self._holder_of(asked.post)):
+        if asked.post and (person := await self.offices.holder_of(asked.post, self.day)):
             return Addressee(asked.unit, asked.post, person)
         return await self._head_of(asked.unit)
 
@@ -69,59 +56,18 @@ class Officeholders:
             head = await self._head_of(unit, other_than)
             if head is not None:
                 return head
-            found = await call(self.clients, self.clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit))
+            found = await self.offices.ask(self.offices.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit))
             unit = found.parent
         return None
 
     async def _head_of(self, unit: str, other_than: str = "") -> Addressee | None:
-        async for post in self._posts(unit):
-            if any(role in HEAD_ROLES for role in post.roles):
-                person = await self._holder_of(post.name)
-                if person and person != other_than:
-                    return Addressee(unit, post.name, person)
+        async for post, person in self.offices.heads(unit, self.day):
+            if person != other_than:
+                return Addressee(unit, post, person)
         return None
 
     async def _deputy_of(self, unit: str) -> Addressee | None:
-        async for post in self._posts(unit):
-            if person := await self._holder_of(post.name):
+        async for post in self.offices.posts(unit):
+            if person := await self.offices.holder_of(post.name, self.day):
                 return Addressee(unit, post.name, person)
         return None
-
-    async def _holder_of(self, post: str) -> str:
-        async for appointment in self._appointments(directory_pb2.ListAppointmentsRequest(page_size=PAGE, post=post)):
-            return str(appointment.person)
-        return ""
-
-    async def _is_in_office(self, person: str) -> bool:
-        request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, person=person)
-        async for _ in self._appointments(request):
-            return True
-        return False
-
-    async def _appointments(
-        self, request: directory_pb2.ListAppointmentsRequest
-    ) -> AsyncIterator[directory_pb2.Appointment]:
-        """Yield the appointments that last on the day."""
-        async for appointment in self._pages(self.clients.directory.ListAppointments, request, "appointments"):
-            begun = _day(appointment.start_date) <= self.day
-            over = appointment.HasField("end_date") and _day(appointment.end_date) <= self.day
-            if begun and not over:
-                yield appointment
-
-    async def _posts(self, unit: str) -> AsyncIterator[directory_pb2.Post]:
-        request = directory_pb2.ListPostsRequest(page_size=PAGE, unit=unit)
-        async for post in self._pages(self.clients.directory.ListPosts, request, "posts"):
-            yield post
-
-    async def _pages(self, method: Any, request: Any, field: str) -> AsyncIterator[Any]:
-        while True:
-            answer = await call(self.clients, method, request)
-            for each in getattr(answer, field):
-                yield each
-            if not answer.next_page_token:
-                return
-            request.page_token = answer.next_page_token
-
-
-def _day(day: Any) -> date:
-    return date(day.year, day.month, day.day)

@@ -1,12 +1,11 @@
 """Activities of the plan service: what is due on an annual list, and the reminders of it."""
 
-from datetime import UTC
-
 from temporalio import activity
 
 from dutyloop.plan.v1 import plan_pb2
 from services.kit.clients import Clients
-from workflows.activities.calls import call, timestamp
+from services.kit.dates import time_of, timestamp
+from workflows.activities.calls import call
 from workflows.payloads.task_supervision import Due, DueTask, Look, RecordReminders
 
 PAGE_SIZE = 50
@@ -44,7 +43,7 @@ class PlanActivities:
             for due in answer.due_tasks
         )
         if answer.HasField("next_due_time"):
-            return Due(tasks, answer.next_due_time.ToDatetime(tzinfo=UTC), True)
+            return Due(tasks, time_of(answer.next_due_time), True)
         if tasks:
             return Due(tasks, None, True)
         request = plan_pb2.GetAnnualTaskListRequest(name=look.annual_task_list)

@@ -1,0 +1,89 @@
+"""What every process asks of directory: when a term ends, which posts a unit has, and who holds them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Protocol
+
+from dutyloop.directory.v1 import directory_pb2
+from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
+from dutyloop.kit.v1 import kit_pb2
+from dutyloop.policy.v1 import policy_pb2
+from services.kit.dates import day_of, time_of, timestamp
+
+PAGE = 1_000
+HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
+"""Roles of the posts that answer for a unit."""
+Ask = Callable[[Any, Any], Awaitable[Any]]
+"""Calls a method of a service with a request; what its refusals become is the caller's affair."""
+
+
+class Length(Protocol):
+    """A term; ``unit`` is a kit.v1 TermUnit name without its prefix, such as WORKING_DAYS."""
+
+    @property
+    def amount(self) -> int: ...
+
+    @property
+    def unit(self) -> str: ...
+
+
+def term_message(term: Length) -> kit_pb2.Term:
+    """Return the protobuf form of a term."""
+    return kit_pb2.Term(amount=term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{term.unit}"))
+
+
+async def pages(ask: Ask, method: Any, request: Any, field: str) -> AsyncIterator[Any]:
+    """Yield every element of a list, page after page."""
+    while True:
+        answer = await ask(method, request)
+        for each in getattr(answer, field):
+            yield each
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
+
+
+@dataclass(frozen=True, slots=True)
+class Offices:
+    """Directory's deadlines, posts and appointments."""
+
+    ask: Ask
+    directory: DirectoryServiceStub
+
+    async def due_time(self, start: datetime, term: Length) -> datetime:
+        """Return the first instant after a term, by the working-day calendar in force."""
+        request = directory_pb2.ExplainDeadlineRequest(start_time=timestamp(start), term=term_message(term))
+        answer = await self.ask(self.directory.ExplainDeadline, request)
+        return time_of(answer.due_time)
+
+    def posts(self, unit: str) -> AsyncIterator[directory_pb2.Post]:
+        """Yield the posts of a unit, of every unit when it is ''."""
+        request = directory_pb2.ListPostsRequest(page_size=PAGE, unit=unit)
+        return pages(self.ask, self.directory.ListPosts, request, "posts")
+
+    async def heads(self, unit: str, day: date) -> AsyncIterator[tuple[str, str]]:
+        """Yield each post that answers for a unit and is held on a day, with its holder."""
+        async for post in self.posts(unit):
+            if any(role in HEAD_ROLES for role in post.roles) and (person := await self.holder_of(post.name, day)):
+                yield post.name, person
+
+    async def holder_of(self, post: str, day: date) -> str:
+        """Return who holds a post on a day, '' while it is vacant."""
+        request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, post=post)
+        async for each in self._appointments(request, day, day):
+            return each.person
+        return ""
+
+    async def held_by(self, person: str, last: date, first: date | None = None) -> list[str]:
+        """Return the posts that a person holds on a day, or held on any day from ``first`` to it."""
+        request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, person=person)
+        return [each.post async for each in self._appointments(request, first or last, last)]
+
+    async def _appointments(
+        self, request: directory_pb2.ListAppointmentsRequest, first: date, last: date
+    ) -> AsyncIterator[directory_pb2.Appointment]:
+        async for each in pages(self.ask, self.directory.ListAppointments, request, "appointments"):
+            over = each.HasField("end_date") and day_of(each.end_date) <= first
+            if day_of(each.start_date) <= last and not over:
+                yield each
