@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.kit.catalogue import LOCALES, describe_reason, describe_state
+
 Words = tuple[str, str]
 
 OBJECTS: Mapping[str, Words] = {
@@ -125,33 +127,6 @@ HISTORY: Mapping[str, Words] = {
     "activity_task_timed_out": ("调用超时", "a call timed out"),
     "marker_recorded": ("流程记录 {name}", "the workflow recorded {name}"),
 }
-STATES: Mapping[str, Words] = {
-    "DRAFT": ("草稿", "draft"),
-    "SUBMITTED": ("已提交", "submitted"),
-    "SUPERSEDED": ("已被替代", "superseded"),
-    "DONE": ("已完成", "done"),
-    "DRAWN": ("已抽取", "drawn"),
-    "STARTED": ("进行中", "started"),
-    "FEEDBACK": ("已反馈", "feedback given"),
-    "STUDY": ("研究", "under study"),
-    "HANDLE": ("办理", "being handled"),
-    "SUPERVISE": ("督办", "under supervision"),
-    "OPENED": ("已立案", "opened"),
-    "FACTS_SUBMITTED": ("事实已提交", "facts submitted"),
-    "REPORTED": ("已上报", "reported"),
-    "ASSIGNED": ("已交办", "assigned"),
-    "PLANNED": ("整改中", "planned"),
-    "RECTIFIED": ("待复查", "rectified"),
-    "WRITTEN_OFF": ("已销号", "written off"),
-    "CLOSED": ("已办结", "closed"),
-    "OPEN": ("办理中", "open"),
-    "CONCLUDED": ("已结案", "concluded"),
-    "DECIDED": ("已决定", "decided"),
-    "EXEMPTED": ("已免责", "exempted"),
-    "PUBLISHED": ("已发布", "published"),
-    "OVERDUE": ("已逾期", "overdue"),
-    "COMPLETED": ("已完成", "completed"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +141,9 @@ def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Tol
     """Tell a ledger entry: what it is about, what happened, and the state it came to."""
     if kind == "access.call.refused":
         method = str(payload.get("method", "")).rpartition("/")[2]
-        reason = payload.get("reason", "")
-        return Told(f"请求 {method} 被拒绝（{reason}）", f"the call {method} was refused ({reason})")
+        reason, metadata = str(payload.get("reason", "")), payload.get("metadata") or {}
+        zh, en = (describe_reason(reason, metadata, locale) for locale in LOCALES)
+        return Told(f"请求 {method} 被拒绝（{zh}）", f"The call {method} was refused ({en})")
     parts = kind.split(".")
     known = OBJECTS.get(parts[1]) if len(parts) == 3 else None
     if known is None:
@@ -178,8 +154,7 @@ def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Tol
     en = f"{known[1]} {name} {happened[1]}" if name else f"{known[1]} {happened[1]}"
     state = payload.get("state")
     if isinstance(state, str) and state and state.lower() != parts[2]:
-        words = STATES.get(state, (state, state.replace("_", " ").lower()))
-        zh, en = f"{zh}（状态：{words[0]}）", f"{en} (state: {words[1]})"
+        zh, en = f"{zh}（状态：{describe_state(state, 'zh-CN')}）", f"{en} (state: {describe_state(state, 'en')})"
     return Told(zh, en[:1].upper() + en[1:])
 
 

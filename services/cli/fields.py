@@ -18,7 +18,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from dutyloop.kit.v1 import kit_pb2
-from services.cli.words import say
+from services.cli.words import LOCALE, label, say
+from services.kit.catalogue import describe_value
 from services.kit.dates import BEIJING, set_day
 from services.kit.policy import ANY_RESOURCE, CONTEXTS
 
@@ -149,8 +150,9 @@ def enum_words(enum: EnumDescriptor) -> Mapping[str, int]:
 
 
 def enum_word(enum: EnumDescriptor, number: int) -> str:
-    """Return the short word of a value, or the empty string for the unspecified one."""
-    return next((word for word, each in enum_words(enum).items() if each == number), "")
+    """Return what people read for a value, or the empty string for the unspecified one."""
+    value = enum.values_by_number.get(number)
+    return describe_value(value.name, LOCALE) if value is not None and number else ""
 
 
 def metavar_of(field: FieldDescriptor) -> str:
@@ -192,7 +194,8 @@ def put_value(message: Message, field: FieldDescriptor, text: str) -> None:
 def _scalar(field: FieldDescriptor, text: str) -> Any:
     if field.enum_type is not None:
         words = enum_words(field.enum_type)
-        number = words.get(text.lower().replace("_", "-"))
+        shown = {enum_word(field.enum_type, number): number for number in words.values()}
+        number = words.get(text.lower().replace("_", "-"), shown.get(text))
         if number is None:
             raise ValueProblem(say(f"应为 {'、'.join(words)} 之一", f"must be one of {', '.join(words)}"))
         return number
@@ -298,13 +301,15 @@ def cell_of(message: Message, name: str) -> str:
 def _value_text(field: FieldDescriptor, value: Any) -> str:
     if field.enum_type is not None:
         return enum_word(field.enum_type, value)
+    if isinstance(value, bool):
+        return say("是", "yes") if value else say("否", "no")
     if field.message_type is not None:
         kind = field.message_type.full_name
         if kind == "google.type.Date":
             return f"{value.year:04}-{value.month:02}-{value.day:02}"
         if kind == "google.protobuf.Timestamp":
             return str(value.ToDatetime(tzinfo=BEIJING).strftime("%Y-%m-%d %H:%M"))
-        return "; ".join(f"{inner.name}={_value_text(inner, each)}" for inner, each in value.ListFields())
+        return "; ".join(f"{label(inner.name)}={cell_of(value, inner.name)}" for inner, _ in value.ListFields())
     return value.hex() if isinstance(value, bytes) else str(value)
 
 

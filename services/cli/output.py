@@ -12,8 +12,9 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.words import LOCALE, say
-from services.kit.catalogue import describe_problem, describe_reason
+from services.cli.fields import cell_of
+from services.cli.words import LOCALE, label, say
+from services.kit.catalogue import describe_field, describe_problem, describe_reason
 from services.kit.errors import STATUS, DomainError
 
 PIPED_WIDTH = 240
@@ -68,7 +69,9 @@ def fail(text: str, code: Exit = Exit.FAILED) -> NoReturn:
 def fail_refused(error: DomainError) -> NoReturn:
     """Say why a call was refused, field by field, and leave with the code for its kind."""
     lines = [describe_reason(error.reason, error.metadata, LOCALE)]
-    lines += [f"  {each.field}: {describe_problem(each.problem, LOCALE)}" for each in error.violations]
+    lines += [
+        f"  {describe_field(each.field, LOCALE)}: {describe_problem(each.problem, LOCALE)}" for each in error.violations
+    ]
     fail("\n".join(lines), EXIT_BY_STATUS.get(STATUS[type(error)].name, Exit.FAILED))
 
 
@@ -97,13 +100,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def print_message(message: Message, *, as_json: bool) -> None:
-    """Print one resource: as JSON, or as its fields one under the other."""
-    data = as_dict(message)
+    """Print one resource: as JSON, or as its fields one under the other, in words."""
     if as_json:
-        print_json(data)
+        print_json(as_dict(message))
         return
     table = Table(show_header=False, box=None)
-    for key, value in data.items():
-        shown = orjson.dumps(value).decode() if isinstance(value, (dict, list)) else str(value)
-        table.add_row(f"[bold]{key}[/bold]", shown.replace("[", "\\["))
+    for field, _ in message.ListFields():
+        table.add_row(f"[bold]{label(field.name)}[/bold]", cell_of(message, field.name).replace("[", "\\["))
     out.print(table)

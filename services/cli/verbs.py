@@ -29,9 +29,8 @@ from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from services.cli.connection import CALL_SECONDS, Connection
 from services.cli.fields import NUMBERS, Leaf, cell_of, leaves, message_class, metavar_of
-from services.cli.labels import label
 from services.cli.output import as_dict, err, out, print_json, print_message, print_table
-from services.cli.words import say
+from services.cli.words import label, say
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
 
 SERVICES: Mapping[str, tuple[ServiceDescriptor, type]] = {

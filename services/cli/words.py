@@ -4,6 +4,7 @@ import locale
 import os
 
 from services.kit.catalogue import Locale
+from services.kit.labels import LABELS
 
 
 def chosen_locale() -> Locale:
@@ -20,3 +21,8 @@ LOCALE: Locale = chosen_locale()
 def say(chinese: str, english: str) -> str:
     """Return the words in the chosen language."""
     return chinese if LOCALE == "zh-CN" else english
+
+
+def label(field: str) -> str:
+    """Return what people call a field; one that has no words is shown by its name."""
+    return say(*LABELS.get(field, (field, field)))

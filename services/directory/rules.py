@@ -132,7 +132,7 @@ def end_of_office(term: TermOfOffice, asked: date | None, today: date) -> date:
     is over, InvalidFields on a day before today, which would rewrite who was in office.
     """
     if term.end is not None and term.end <= max(today, term.start):
-        raise WrongState(state="ended", action="EndAppointment")
+        raise WrongState(state="ENDED", action="end_appointment")
     if asked is None:
         return max(today, term.start)
     if asked < today:

@@ -13,7 +13,8 @@ from services.kit.call import Call
 from services.kit.db import Database
 from services.kit.errors import InvalidFields, NotFound, Violation, invalid
 from services.kit.imports import run_import
-from services.kit.paging import MAX_SIZE, page_of
+from services.kit.offices import Offices
+from services.kit.paging import page_of
 from services.kit.serve import House
 
 
@@ -25,6 +26,7 @@ class DutyService:
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
         self._clients = house.clients
+        self._offices = Offices(house.clients.call, house.clients.directory)
         self._store = DutyStore(database)
 
     def background(self) -> Sequence[Callable[[], Any]]:
@@ -161,15 +163,10 @@ class DutyService:
         return found
 
     async def _require_post(self, unit: str, post: str) -> None:
-        token = ""
-        while True:
-            request = directory_pb2.ListPostsRequest(unit=unit, page_size=MAX_SIZE, page_token=token)
-            answer = await self._clients.call(self._clients.directory.ListPosts, request)
-            if any(each.name == post for each in answer.posts):
+        async for each in self._offices.posts(unit):
+            if each.name == post:
                 return
-            token = answer.next_page_token
-            if not token:
-                raise invalid("responsibility_list.post", "unknown_reference")
+        raise invalid("responsibility_list.post", "unknown_reference")
 
     async def _with_areas(
         self,

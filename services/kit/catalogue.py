@@ -1,7 +1,11 @@
-"""The words for people: every error reason, field problem and rule, in Chinese and English."""
+"""The words for people: every error reason and field problem, and what fills them, in Chinese and English."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
+
+from services.kit.labels import LABELS
+from services.kit.rulebook import KEYS, RULES, SAME_ID
+from services.kit.vocabulary import ACTIONS, SETTINGS, STATES, VALUES
 
 Locale = Literal["zh-CN", "en"]
 LOCALES: tuple[Locale, ...] = ("zh-CN", "en")
@@ -48,7 +52,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "{field} 所指的 {resource} 不符合要求",
         "{resource}, named in {field}, is not fit for this",
     ),
-    "RULE_NOT_MET": ("未满足规则：{rule}", "A rule is not met: {rule}"),
+    "RULE_NOT_MET": ("不符合规定：{rule}", "This breaks a rule: {rule}"),
     "IMPORT_RUNNING": ("同一导入正在进行", "The same import is still running"),
 }
 
@@ -85,13 +89,69 @@ def _words(pair: tuple[str, str], locale: Locale) -> str:
 
 
 def describe_reason(reason: str, metadata: Mapping[str, str], locale: Locale) -> str:
-    """Word a refusal; metadata fills the blanks, one that is missing shows as a dash."""
-    return _words(REASONS[reason], locale).format_map(_Blanks(metadata))
+    """Word a refusal; metadata fills the blanks, its tokens in words. One that is missing shows as a dash."""
+    filled = {key: BLANKS.get(key, _as_it_is)(text, locale) for key, text in metadata.items()}
+    return _words(REASONS[reason], locale).format_map(_Blanks(filled))
 
 
 def describe_problem(problem: str, locale: Locale) -> str:
     """Word a field problem."""
     return _words(PROBLEMS[problem], locale)
+
+
+def describe_rule(rule: str, locale: Locale) -> str:
+    """Word a rule or constraint as what must hold."""
+    return _words(RULES.get(rule, (rule, rule)), locale)
+
+
+def describe_state(state: str, locale: Locale) -> str:
+    """Word a state, named without its prefix."""
+    return _token(STATES, state, locale)
+
+
+def describe_field(path: str, locale: Locale) -> str:
+    """Word a field by what people call it, with the path that tells which one is meant."""
+    name = path.rpartition(".")[2].partition("[")[0]
+    if name not in LABELS:
+        return path
+    called = _words(LABELS[name], locale)
+    return f"{called}（{path}）" if locale == "zh-CN" else f"{called} ({path})"
+
+
+def describe_value(value: str, locale: Locale) -> str:
+    """Word a value of an enum by its full name, such as HAZARD_GRADE_MAJOR."""
+    if value in VALUES:
+        return _words(VALUES[value], locale)
+    state = value.rpartition("_STATE_")[2]
+    return _token(STATES, state, locale)
+
+
+def _describe_resource(resource: str, locale: Locale) -> str:
+    """Word a constraint that says what exists; a resource name stays as it is."""
+    if resource.endswith("_key") and resource not in KEYS:
+        return _words(SAME_ID, locale)
+    return _words(KEYS.get(resource, (resource, resource)), locale)
+
+
+def _token(table: Mapping[str, tuple[str, str]], token: str, locale: Locale) -> str:
+    return _words(table.get(token, (token, token.replace("_", " ").lower())), locale)
+
+
+def _as_it_is(text: str, locale: Locale) -> str:
+    return text
+
+
+BLANKS: Mapping[str, Callable[[str, Locale], str]] = {
+    "rule": describe_rule,
+    "state": describe_state,
+    "action": lambda text, locale: _token(ACTIONS, text, locale),
+    "first": lambda text, locale: _token(ACTIONS, text, locale),
+    "second": lambda text, locale: _token(ACTIONS, text, locale),
+    "setting": lambda text, locale: _token(SETTINGS, text, locale),
+    "field": describe_field,
+    "resource": _describe_resource,
+}
+"""How the tokens of metadata are worded; others are names, days and the like, and stay."""
 
 
 class _Blanks(dict[str, str]):

@@ -24,6 +24,7 @@ from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.inspection import draw
+from services.kit.rulebook import RULES
 from tests.integration.house import Caller, RunningHouse
 from tests.integration.people import City, create_site, create_unit, hire
 
@@ -248,9 +249,9 @@ async def test_coordination_bodies_inspect_no_enterprise(crew: Crew) -> None:
     """A committee office that inspects an enterprise breaks 国办发〔2024〕54号, and every order after it falls."""
     city, stub = crew.city, crew.stub
     committee = await create_unit(city.house, city.home.region, directory_pb2.UNIT_KIND_COMMITTEE)
-    with pytest.raises(grpc.aio.AioRpcError, match="enterprises_are_inspected_by_an_enforcement_body"):
+    with pytest.raises(grpc.aio.AioRpcError, match=RULES["enterprises_are_inspected_by_an_enforcement_body"][1]):
         await crew.plans([city.home.site], enforcement=False)
-    with pytest.raises(grpc.aio.AioRpcError, match="enterprises_are_inspected_by_an_enforcement_body"):
+    with pytest.raises(grpc.aio.AioRpcError, match=RULES["enterprises_are_inspected_by_an_enforcement_body"][1]):
         await crew.plans([city.home.enterprise], enforcement=False)
     today = (await city.house.now()).astimezone(BEIJING).date()
     tour = inspection_pb2.Tour(

@@ -13,7 +13,8 @@ from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.audit.timeline import LOCAL_ACTIVITY
-from services.audit.words import HAPPENED, OBJECTS, STATES, tell_entry
+from services.audit.words import HAPPENED, OBJECTS, tell_entry
+from services.kit.vocabulary import STATES
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDERS = frozenset({"_record", "_move", "_record_list", "_record_task", "Event", "Importer"})

@@ -1,10 +1,12 @@
 """The command line: every verb is a method of the API, in both languages, with requests as the API takes them."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -23,10 +25,12 @@ from dutyloop.plan.v1 import plan_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.cli import audit, cases, directory, hazards, lists, tasks, tours, verbs
 from services.cli import call as calling
-from services.cli.labels import LABELS
 from services.cli.main import app
 from services.cli.verbs import Verb, verbs_shown
+from services.cli.words import LOCALE, label
+from services.kit.catalogue import describe_value
 from services.kit.errors import CaseUnavailable, NotFound
+from services.kit.labels import LABELS
 
 CONTEXTS: dict[str, Sequence[Verb]] = {
     "lists": lists.VERBS,
@@ -287,9 +291,46 @@ def test_a_table_shows_short_words_and_totals(service: Service) -> None:
     service.answers = [page(1, total=7)]
     shown = invoke("hazards", "list").output
     assert "hazards/h1" in shown
-    assert "major" in shown
+    assert describe_value("HAZARD_GRADE_MAJOR", LOCALE) in shown
     assert "HAZARD_GRADE" not in shown
     assert "7" in shown
+
+
+def test_one_resource_is_shown_in_words(service: Service) -> None:
+    """Whoever looks at one hazard would read field names, constants and another zone's time."""
+    hazard = hazard_pb2.Hazard(name="hazards/h1", grade=hazard_pb2.HAZARD_GRADE_MAJOR)
+    hazard.due_time.FromDatetime(datetime(2026, 3, 9, 16, tzinfo=UTC))
+    hazard.plan.funds_fen = 100
+    service.answers = [hazard]
+    shown = invoke("hazards", "show", "h1").output
+    assert describe_value("HAZARD_GRADE_MAJOR", LOCALE) in shown
+    assert "2026-03-10 00:00" in shown
+    assert all(label(field) in shown for field in ("name", "grade", "due_time", "plan", "funds_fen"))
+    assert not re.search(r"HAZARD_|due_time|funds_fen", shown)
+
+
+def test_words_that_are_shown_may_be_typed(service: Service) -> None:
+    """A county office would see a state in Chinese and be refused when it asks for it."""
+    service.answers = [page(1), page(1)]
+    for text in ("major", describe_value("HAZARD_GRADE_MAJOR", LOCALE)):
+        assert invoke("hazards", "list", "--grade", text).exit_code == 0
+    assert [each.grade for each in service.requests] == [hazard_pb2.HAZARD_GRADE_MAJOR] * 2
+
+
+def test_every_field_of_a_resource_has_words() -> None:
+    """Showing one resource would mix field names into the words."""
+    shown: set[str] = set()
+    found = [verb for each in CONTEXTS.values() for verb in each]
+    waiting = [verb.listed.message_type if verb.listed else verb.descriptor.output_type for verb in found]
+    seen: set[str] = set()
+    while waiting:
+        kind = waiting.pop()
+        if kind is None or kind.full_name in seen or not kind.full_name.startswith("dutyloop."):
+            continue
+        seen.add(kind.full_name)
+        shown |= {field.name for field in kind.fields} - {"next_page_token"}
+        waiting += [field.message_type for field in kind.fields]
+    assert sorted(shown - set(LABELS)) == []
 
 
 def test_a_command_that_may_be_sent_again_tells_its_request_id(
