@@ -10,10 +10,12 @@ from services.kit.call import Call
 from services.kit.dates import day_of, optional_day
 from services.kit.db import Database
 from services.kit.errors import UnfitReference
+from services.kit.offices import pages
 from services.kit.paging import MAX_SIZE, page_of
 from services.kit.serve import House
 from services.plan import messages, rules
-from services.plan.store import PlanStore
+from services.plan.store import AnnualListStore
+from services.plan.task_store import TaskStore
 
 
 class PlanService:
@@ -24,7 +26,8 @@ class PlanService:
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
         self._clients = house.clients
-        self._store = PlanStore(database)
+        self._lists = AnnualListStore(database)
+        self._tasks = TaskStore(database)
         self._cases = house.cases(database)
 
     def background(self) -> Sequence[Callable[[], Any]]:
@@ -41,30 +44,30 @@ class PlanService:
         rules.check_source(of, request.year, call.now)
         items = await self._items(of.name)
         schedule = rules.schedule(items, request.year, day_of(of.effective_date))
-        return await self._store.generate(call, of, unit.path, request.year, schedule)
+        return await self._lists.generate(call, of, unit.path, request.year, schedule)
 
     async def PublishAnnualTaskList(
         self, request: plan_pb2.PublishAnnualTaskListRequest, call: Call
     ) -> plan_pb2.AnnualTaskList:
         """Publish a draft."""
-        row = await self._store.annual_list(request.name, call.scope, call.now)
+        row = await self._lists.annual_list(request.name, call.scope, call.now)
         of = await self._published_list(row["responsibility_list"])
         if row["state"] == "DRAFT" and of.state != duty_pb2.LIST_STATE_PUBLISHED:
             raise UnfitReference(field="responsibility_list", resource=of.name)
-        return await self._store.publish(call, request.name, request.etag)
+        return await self._lists.publish(call, request.name, request.etag)
 
     async def GetAnnualTaskList(
         self, request: plan_pb2.GetAnnualTaskListRequest, call: Call
     ) -> plan_pb2.AnnualTaskList:
         """Read one annual task list."""
-        return messages.list_message(await self._store.annual_list(request.name, call.scope, call.now))
+        return messages.list_message(await self._lists.annual_list(request.name, call.scope, call.now))
 
     async def ListAnnualTaskLists(
         self, request: plan_pb2.ListAnnualTaskListsRequest, call: Call
     ) -> plan_pb2.ListAnnualTaskListsResponse:
         """List annual task lists."""
         page = page_of(request)
-        rows = await self._store.list_lists(call, request, page)
+        rows = await self._lists.list_lists(call, request, page)
         response = plan_pb2.ListAnnualTaskListsResponse()
         for row in rows[: page.size]:
             messages.list_message(row, response.annual_task_lists.add())
@@ -74,7 +77,7 @@ class PlanService:
 
     async def GetTask(self, request: plan_pb2.GetTaskRequest, call: Call) -> plan_pb2.Task:
         """Read one task."""
-        return messages.task_message(await self._store.task(request.name, call.scope), call.now.timestamp())
+        return messages.task_message(await self._tasks.task(request.name, call.scope), call.now.timestamp())
 
     async def ListTasks(self, request: plan_pb2.ListTasksRequest, call: Call) -> plan_pb2.ListTasksResponse:
         """List tasks, first due first."""
@@ -85,7 +88,7 @@ class PlanService:
         response = plan_pb2.ListTasksResponse()
         if wanted is None:
             return response
-        rows, response.total_size = await self._store.list_tasks(call, request, wanted, page)
+        rows, response.total_size = await self._tasks.list_tasks(call, request, wanted, page)
         now, tasks = call.now.timestamp(), response.tasks
         following = len(rows) > page.size
         for row in rows[: page.size] if following else rows:
@@ -97,24 +100,24 @@ class PlanService:
     async def ReportProgress(self, request: plan_pb2.ReportProgressRequest, call: Call) -> plan_pb2.Task:
         """Report how far a task has come."""
         rules.check_progress(request.progress_percent)
-        return await self._store.report(call, request)
+        return await self._tasks.report(call, request)
 
     async def SubmitCompletion(self, request: plan_pb2.SubmitCompletionRequest, call: Call) -> plan_pb2.Task:
         """Report a task completed."""
-        return await self._store.submit(call, request)
+        return await self._tasks.submit(call, request)
 
     async def ConfirmCompletion(self, request: plan_pb2.ConfirmCompletionRequest, call: Call) -> plan_pb2.Task:
         """Confirm a completion."""
-        return await self._store.confirm(call, request.name, request.etag)
+        return await self._tasks.confirm(call, request.name, request.etag)
 
     async def RejectCompletion(self, request: plan_pb2.RejectCompletionRequest, call: Call) -> plan_pb2.Task:
         """Reject a completion."""
-        return await self._store.reject(call, request.name, request.reason, request.etag)
+        return await self._tasks.reject(call, request.name, request.reason, request.etag)
 
     async def ListDueTasks(self, request: plan_pb2.ListDueTasksRequest, call: Call) -> plan_pb2.ListDueTasksResponse:
         """List the tasks to remind of."""
         page = page_of(request)
-        rows, following = await self._store.due_tasks(request.annual_task_list, call.now, page)
+        rows, following = await self._tasks.due_tasks(request.annual_task_list, call.now, page)
         response = plan_pb2.ListDueTasksResponse()
         for row in rows[: page.size]:
             due = response.due_tasks.add()
@@ -128,7 +131,7 @@ class PlanService:
 
     async def RecordTaskReminder(self, request: plan_pb2.RecordTaskReminderRequest, call: Call) -> plan_pb2.Task:
         """Record a reminder."""
-        return await self._store.remind(call, request)
+        return await self._tasks.remind(call, request)
 
     async def _published_list(self, name: str) -> duty_pb2.ResponsibilityList:
         request = duty_pb2.GetResponsibilityListRequest(name=name)
@@ -136,15 +139,9 @@ class PlanService:
         return found
 
     async def _items(self, name: str) -> list[rules.Item]:
-        items: list[rules.Item] = []
-        token = ""
-        while True:
-            request = duty_pb2.ListDutyItemsRequest(responsibility_list=name, page_size=MAX_SIZE, page_token=token)
-            answer = await self._clients.call(self._clients.duty.ListDutyItems, request)
-            items += map(messages.item_of, answer.duty_items)
-            token = answer.next_page_token
-            if not token:
-                return items
+        request = duty_pb2.ListDutyItemsRequest(responsibility_list=name, page_size=MAX_SIZE)
+        listed = pages(self._clients.call, self._clients.duty.ListDutyItems, request, "duty_items")
+        return [messages.item_of(each) async for each in listed]
 
 
 def _key_of(task: plan_pb2.Task) -> tuple[str, str]:
