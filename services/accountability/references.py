@@ -196,15 +196,14 @@ class References:
     async def _lists_in_force(
         self, at: datetime, *, unit: str = "", post: str = ""
     ) -> list[duty_pb2.ResponsibilityList]:
-        """Return the duty lists that were published at a time; what was published or superseded later is ignored."""
+        """Return the duty lists that were in force at a time; what was published or superseded later is ignored."""
         request = duty_pb2.ListResponsibilityListsRequest(
             page_size=PAGE, unit=unit, post=post, kind=duty_pb2.LIST_KIND_DUTY
         )
         method = self._clients.duty.ListResponsibilityLists
         lists = [each async for each in pages(self._clients.call, method, request, "responsibility_lists")]
-        published = {each.name: optional_time(each, "publish_time") for each in lists}
-        versions = {each.name: ListVersion(published[each.name], published.get(each.successor)) for each in lists}
-        return [each for each in lists if governed(versions[each.name], at)]
+        by_name = {each.name: each for each in lists}
+        return [each for each in lists if governed(version_of(each, by_name.get(each.predecessor)), at)]
 
     async def _existing(self, method: Any, request: Any, field: str) -> Any:
         try:
@@ -220,3 +219,9 @@ class References:
         path = (await self.place(found.unit, field)).unit_path if getattr(found, "unit", "") else ""
         if not call.scope.covers(region_code, path):
             raise invalid(field, "unknown_reference")
+
+
+def version_of(of: duty_pb2.ResponsibilityList, predecessor: duty_pb2.ResponsibilityList | None = None) -> ListVersion:
+    """Return when a list was in force: from its publication, or from when its predecessor gave way to it."""
+    since = optional_time(of, "publish_time") if predecessor is None else optional_time(predecessor, "supersede_time")
+    return ListVersion(since, optional_time(of, "supersede_time"))

@@ -210,17 +210,17 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ListVersion:
-    """When a version of a list was published, and when the version that superseded it was."""
+    """Since when a version of a list has been the one in force, and until when it was; None for never and for still."""
 
-    published: datetime | None
-    successor_published: datetime | None = None
+    since: datetime | None
+    until: datetime | None = None
 
 
 def governed(version: ListVersion, at: datetime) -> bool:
-    """Tell whether a list was the published one at a time, whatever became of it since."""
-    if version.published is None or version.published > at:
+    """Tell whether a list was the one in force at a time, whatever became of it since."""
+    if version.since is None or version.since > at:
         return False
-    return version.successor_published is None or version.successor_published >= at
+    return version.until is None or version.until >= at
 
 
 def check_exemption(

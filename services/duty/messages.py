@@ -27,6 +27,8 @@ def list_message(row: Row, into: duty_pb2.ResponsibilityList | None = None) -> d
     message.return_reason = row["return_reason"]
     if row["publish_time"] is not None:
         message.publish_time.FromDatetime(row["publish_time"])
+    if row["supersede_time"] is not None:
+        message.supersede_time.FromDatetime(row["supersede_time"])
     message.successor = name_of("responsibilityLists", row["successor_id"])
     message.item_count = row["item_count"]
     message.acknowledgement_count = row["acknowledgement_count"]

@@ -19,7 +19,7 @@ from services.kit.paging import Page
 LIST_COLUMNS = """
     l.id, l.revision, l.kind, l.display_name, l.unit, l.post, l.region_code, l.unit_path, l.effective_date,
     l.predecessor_id, l.version, l.state, l.editor, l.editors, l.submitter, l.approver, l.return_reason,
-    l.publish_time, l.successor_id,
+    l.publish_time, l.successor_id, l.supersede_time,
     (SELECT count(*) FROM duty_item i WHERE i.list_id = l.id) AS item_count,
     (SELECT count(*) FROM acknowledgement a WHERE a.list_id = l.id) AS acknowledgement_count
 """
@@ -237,7 +237,8 @@ class DutyStore:
 
     SUPERSEDE = (
         """
-        UPDATE responsibility_list AS l SET revision = revision + 1, state = 'SUPERSEDED', successor_id = $2
+        UPDATE responsibility_list AS l SET revision = revision + 1, state = 'SUPERSEDED', successor_id = $2,
+            supersede_time = $3
         WHERE id = $1
         RETURNING
         """
@@ -251,7 +252,7 @@ class DutyStore:
             before = await self._lock(tx, call, name, etag)
             following = await self._lock(tx, call, successor)
             rules.check_supersession(messages.version_of(before), messages.version_of(following), call.now)
-            row = await tx.fetchrow(self.SUPERSEDE, before["id"], successor_id)
+            row = await tx.fetchrow(self.SUPERSEDE, before["id"], successor_id, call.now)
             return self._record(tx, "superseded", row, other=successor)
 
     INSERT_ACKNOWLEDGEMENT = """

@@ -38,6 +38,14 @@ RULES: Mapping[str, tuple[str, str]] = {
         "被替代的清单须有新版本和替代时间",
         "a superseded list has a successor and the time at which it gave way",
     ),
+    "responsibility_list_states_follow_each_other": (
+        "清单依次经草稿、待审批、已发布、已被替代；只有待审批的清单可退回为草稿",
+        "a list goes from draft to submitted, published and superseded, and only a submitted one goes back to draft",
+    ),
+    "responsibility_list_times_are_in_order": (
+        "替代时间不早于发布时间",
+        "a list is not superseded before it was published",
+    ),
     "duty_item_text_is_given": ("职责条目须有内容", "a duty item has a text"),
     "duty_item_law_is_given": ("职责条目须注明法律依据", "a duty item cites a law"),
     "duty_item_article_is_given": ("职责条目须注明条款", "a duty item cites an article"),
@@ -68,6 +76,14 @@ RULES: Mapping[str, tuple[str, str]] = {
     "annual_task_list_published_has_approver_and_time": (
         "已发布的年度任务清单须有发布人和发布时间",
         "a published annual task list has an approver and a time of publication",
+    ),
+    "annual_task_list_is_published_once": (
+        "年度任务清单只发布一次，发布后不再改回或重新生成",
+        "an annual task list is published once, and neither withdrawn nor generated anew after that",
+    ),
+    "task_of_a_draft_list_is_not_acted_on": (
+        "年度任务清单发布前，其任务不得填报",
+        "nobody acts on a task before its annual task list is published",
     ),
     "task_state_is_known": ("任务状态须为已知状态", "a task is in a known state"),
     "task_evidence_is_known": ("佐证材料须为已知类型", "evidence is of known types"),

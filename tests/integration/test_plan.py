@@ -5,7 +5,9 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import asyncpg
 import grpc
+import pytest
 import pytest_asyncio
 from google.type.date_pb2 import Date
 
@@ -31,6 +33,7 @@ class Desk:
     holder: Caller
     stub: "PlanServiceAsyncStub"
     task: str
+    responsibility_list: str
 
     async def reports(self, percent: int, request_id: str = "", etag: str = "") -> plan_pb2.Task:
         """Report progress."""
@@ -95,7 +98,7 @@ async def desk(house: RunningHouse, city: City) -> Desk:
     annual = await editor.calls(stub.GenerateAnnualTaskList, request)
     await approver.calls(stub.PublishAnnualTaskList, plan_pb2.PublishAnnualTaskListRequest(name=annual.name))
     tasks = await holder.calls(stub.ListTasks, plan_pb2.ListTasksRequest(annual_task_list=annual.name))
-    return Desk(house, holder, stub, tasks.tasks[-1].name)
+    return Desk(house, holder, stub, tasks.tasks[-1].name, draft.name)
 
 
 async def test_progress_is_kept_with_its_evidence(desk: Desk) -> None:
@@ -150,3 +153,35 @@ async def test_a_colleague_may_not_report(desk: Desk, city: City) -> None:
     request = plan_pb2.ReportProgressRequest(name=desk.task, progress_percent=80)
     refusal = await colleague.refused(desk.stub.ReportProgress, request)
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "RULE_NOT_MET")
+
+
+async def test_a_list_is_published_once_whatever_the_code_does(desk: Desk, city: City) -> None:
+    """A second publication would put another name under it, and start its supervision anew."""
+    approver = city.home.people[policy_pb2.ROLE_LIST_APPROVER]
+    task = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+    again = plan_pb2.PublishAnnualTaskListRequest(name=task.annual_task_list)
+    assert (await approver.refused(desk.stub.PublishAnnualTaskList, again)).reason == "WRONG_STATE"
+    for change in ("SET approver = 'people/another'", "SET state = 'DRAFT', approver = '', publish_time = NULL"):
+        with pytest.raises(asyncpg.CheckViolationError) as broken:
+            await desk.house.fetch(
+                f"UPDATE plan.annual_task_list {change} WHERE id = $1",
+                task.annual_task_list.removeprefix("annualTaskLists/"),
+            )
+        assert broken.value.constraint_name == "annual_task_list_is_published_once"
+
+
+async def test_nobody_acts_on_a_draft_whatever_the_code_does(desk: Desk, city: City) -> None:
+    """Progress on a draft would be lost when it is generated anew, and nobody had agreed to its tasks."""
+    editor = city.home.people[policy_pb2.ROLE_LIST_EDITOR]
+    next_year = (await desk.house.now()).year + 1
+    request = plan_pb2.GenerateAnnualTaskListRequest(responsibility_list=desk.responsibility_list, year=next_year)
+    draft = await editor.calls(desk.stub.GenerateAnnualTaskList, request)
+    listed = await editor.calls(desk.stub.ListTasks, plan_pb2.ListTasksRequest(annual_task_list=draft.name))
+    report = plan_pb2.ReportProgressRequest(name=listed.tasks[0].name, progress_percent=10)
+    refusal = await desk.holder.refused(desk.stub.ReportProgress, report)
+    assert (refusal.reason, refusal.metadata["state"]) == ("WRONG_STATE", "DRAFT")
+    with pytest.raises(asyncpg.CheckViolationError) as broken:
+        await desk.house.fetch(
+            "UPDATE plan.task SET progress_percent = 10 WHERE id = $1", listed.tasks[0].name.removeprefix("tasks/")
+        )
+    assert broken.value.constraint_name == "task_of_a_draft_list_is_not_acted_on"

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.accountability import messages, presets, rules
+from services.accountability.references import version_of
 from services.kit.errors import (
     DomainError,
     InvalidFields,
@@ -446,7 +448,7 @@ def test_recurring_duty_is_shown_by_nothing_less(shown: rules.Evidence) -> None:
 
 
 @pytest.mark.parametrize(
-    ("published", "successor_published", "expected"),
+    ("since", "until", "expected"),
     [
         (None, None, False),
         (-1, None, True),
@@ -457,10 +459,24 @@ def test_recurring_duty_is_shown_by_nothing_less(shown: rules.Evidence) -> None:
         (-2, 1, True),
     ],
 )
-def test_lists_are_those_of_the_opening(published: int | None, successor_published: int | None, expected: bool) -> None:
+def test_lists_are_those_of_the_opening(since: int | None, until: int | None, expected: bool) -> None:
     """A shorter list published once the case runs would exempt its subject."""
-    times = [None if hours is None else NOW + timedelta(hours=hours) for hours in (published, successor_published)]
+    times = [None if hours is None else NOW + timedelta(hours=hours) for hours in (since, until)]
     assert rules.governed(rules.ListVersion(*times), NOW) is expected
+
+
+def test_of_two_versions_one_is_in_force() -> None:
+    """Between publication and supersession a subject would have to show the duties of both versions."""
+    old, new = duty_pb2.ResponsibilityList(), duty_pb2.ResponsibilityList(predecessor="responsibilityLists/old")
+    old.publish_time.FromDatetime(NOW - timedelta(days=9))
+    new.publish_time.FromDatetime(NOW - timedelta(days=2))
+    assert not rules.governed(version_of(new, old), NOW)
+    old.supersede_time.FromDatetime(NOW - timedelta(days=1))
+    in_force = [
+        [rules.governed(each, NOW - timedelta(days=days)) for each in (version_of(old), version_of(new, old))]
+        for days in (10, 3, 1.5, 0)
+    ]
+    assert in_force == [[False, False], [True, False], [True, False], [False, True]]
 
 
 @pytest.mark.parametrize(

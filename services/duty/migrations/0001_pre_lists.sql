@@ -23,6 +23,7 @@ CREATE TABLE responsibility_list (
     publish_time timestamptz,
     successor_id text COLLATE "C" CONSTRAINT responsibility_list_successor_exists
         REFERENCES responsibility_list (id),
+    supersede_time timestamptz,
     CONSTRAINT responsibility_list_version_is_unique UNIQUE (unit, post, kind, version),
     CONSTRAINT responsibility_list_is_approved_by_another_person
         CHECK (approver = '' OR (approver <> submitter AND approver <> ALL (editors))),
@@ -31,7 +32,10 @@ CREATE TABLE responsibility_list (
         (state IN ('PUBLISHED', 'SUPERSEDED')) = (approver <> '')
         AND (approver <> '') = (publish_time IS NOT NULL)
     ),
-    CONSTRAINT responsibility_list_superseded_has_successor CHECK ((state = 'SUPERSEDED') = (successor_id IS NOT NULL))
+    CONSTRAINT responsibility_list_superseded_has_successor CHECK (
+        (state = 'SUPERSEDED') = (successor_id IS NOT NULL) AND (successor_id IS NULL) = (supersede_time IS NULL)
+    ),
+    CONSTRAINT responsibility_list_times_are_in_order CHECK (supersede_time >= publish_time)
 );
 COMMENT ON COLUMN responsibility_list.editors IS 'Everybody who changed the draft; none of them may approve it.';
 -- The published versions of a holder's lists form one chain: one first version, one successor of each.
@@ -39,6 +43,21 @@ CREATE UNIQUE INDEX responsibility_list_has_one_first_version ON responsibility_
     WHERE predecessor_id IS NULL AND state IN ('PUBLISHED', 'SUPERSEDED');
 CREATE UNIQUE INDEX responsibility_list_has_one_published_successor ON responsibility_list (predecessor_id)
     WHERE predecessor_id IS NOT NULL AND state IN ('PUBLISHED', 'SUPERSEDED');
+
+-- Second line: whatever the code does, a list is published once, and goes back only from the approver to the editor.
+CREATE FUNCTION refuse_change_of_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE check_violation USING CONSTRAINT = 'responsibility_list_states_follow_each_other';
+END $$;
+CREATE TRIGGER responsibility_list_states_are_in_order BEFORE UPDATE ON responsibility_list FOR EACH ROW
+    WHEN (
+        OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (
+            ('DRAFT', 'SUBMITTED'), ('SUBMITTED', 'DRAFT'), ('SUBMITTED', 'PUBLISHED'), ('PUBLISHED', 'SUPERSEDED')
+        )
+        OR OLD.state IN ('PUBLISHED', 'SUPERSEDED')
+        AND (OLD.approver, OLD.publish_time) IS DISTINCT FROM (NEW.approver, NEW.publish_time)
+    )
+    EXECUTE FUNCTION refuse_change_of_order();
 
 CREATE TABLE duty_item (
     id text COLLATE "C" NOT NULL CONSTRAINT duty_item_key PRIMARY KEY,

@@ -79,6 +79,25 @@ CREATE INDEX task_in_order ON task (due_date, id);
 CREATE INDEX task_unfinished ON task (due_date, id) WHERE state <> 'DONE';
 CREATE INDEX task_to_remind ON task (annual_task_list_id, due_date, id) WHERE state = 'OPEN' AND reminder <> 'OVERDUE';
 
+-- Second line: whatever the code does, a list is published once, and nobody acts on its tasks before that.
+CREATE FUNCTION refuse_change_of_published_list() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE check_violation USING CONSTRAINT = 'annual_task_list_is_published_once';
+END $$;
+CREATE TRIGGER annual_task_list_is_fixed BEFORE UPDATE OR DELETE ON annual_task_list
+    FOR EACH ROW WHEN (OLD.state = 'PUBLISHED') EXECUTE FUNCTION refuse_change_of_published_list();
+
+CREATE FUNCTION refuse_action_on_draft() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM annual_task_list WHERE id = NEW.annual_task_list_id AND state = 'PUBLISHED') THEN
+        RAISE check_violation USING CONSTRAINT = 'task_of_a_draft_list_is_not_acted_on';
+    END IF;
+    RETURN NEW;
+END $$;
+-- The first action on a task is the one to check: every action counts the revision up, and no list is withdrawn.
+CREATE TRIGGER task_waits_for_its_list BEFORE UPDATE ON task
+    FOR EACH ROW WHEN (OLD.revision = 1) EXECUTE FUNCTION refuse_action_on_draft();
+
 CREATE FUNCTION refuse_change_of_schedule() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE check_violation USING CONSTRAINT = 'task_scheduled_date_never_changes';

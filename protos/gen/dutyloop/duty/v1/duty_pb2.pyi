@@ -200,6 +200,7 @@ class ResponsibilityList(_message.Message):
     SUCCESSOR_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGEMENT_COUNT_FIELD_NUMBER: _builtins.int
+    SUPERSEDE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     etag: _builtins.str
@@ -242,6 +243,10 @@ class ResponsibilityList(_message.Message):
     def publish_time(self) -> _timestamp_pb2.Timestamp:
         """Is when the list was published; unset before."""
 
+    @_builtins.property
+    def supersede_time(self) -> _timestamp_pb2.Timestamp:
+        """Is when the list gave way to its successor; unset while in force."""
+
     def __init__(
         self,
         *,
@@ -264,10 +269,11 @@ class ResponsibilityList(_message.Message):
         successor: _builtins.str = ...,
         item_count: _builtins.int = ...,
         acknowledgement_count: _builtins.int = ...,
+        supersede_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_date", b"effective_date", "publish_time", b"publish_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_date", b"effective_date", "publish_time", b"publish_time", "supersede_time", b"supersede_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement_count", b"acknowledgement_count", "approver", b"approver", "display_name", b"display_name", "editor", b"editor", "effective_date", b"effective_date", "etag", b"etag", "item_count", b"item_count", "kind", b"kind", "name", b"name", "post", b"post", "predecessor", b"predecessor", "publish_time", b"publish_time", "region", b"region", "return_reason", b"return_reason", "state", b"state", "submitter", b"submitter", "successor", b"successor", "unit", b"unit", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledgement_count", b"acknowledgement_count", "approver", b"approver", "display_name", b"display_name", "editor", b"editor", "effective_date", b"effective_date", "etag", b"etag", "item_count", b"item_count", "kind", b"kind", "name", b"name", "post", b"post", "predecessor", b"predecessor", "publish_time", b"publish_time", "region", b"region", "return_reason", b"return_reason", "state", b"state", "submitter", b"submitter", "successor", b"successor", "supersede_time", b"supersede_time", "unit", b"unit", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
