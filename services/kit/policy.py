@@ -89,6 +89,8 @@ def _rule(service: ServiceDescriptor, method: MethodDescriptor) -> MethodRule:
     changes = _changes_state(policy.kind, method.input_type)
     if changes and not method.client_streaming and "request_id" not in method.input_type.fields_by_name:
         raise PolicyError(f"{path}: a state change needs a request_id")
+    if policy.scope_field and not _names_text(method.input_type, policy.scope_field):
+        raise PolicyError(f"{path}: the request has no {policy.scope_field} to decide the scope by")
     return MethodRule(
         path=path,
         name=method.name,
@@ -101,6 +103,17 @@ def _rule(service: ServiceDescriptor, method: MethodDescriptor) -> MethodRule:
         server_streaming=method.server_streaming,
         subject=policy.subject,
     )
+
+
+def _names_text(request: Descriptor, path: str) -> bool:
+    """Tell whether a dotted path leads to a text, such as a resource name."""
+    name, _, rest = path.partition(".")
+    field = request.fields_by_name.get(name)
+    if field is None:
+        return False
+    if rest:
+        return field.message_type is not None and _names_text(field.message_type, rest)
+    return field.type == FieldDescriptor.TYPE_STRING
 
 
 def _changes_state(kind: int, request: Descriptor) -> bool:

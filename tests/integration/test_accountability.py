@@ -210,6 +210,11 @@ async def test_subject_without_a_post_reads_and_appeals(city: City) -> None:
         assert (await somebody.refused(stub(city).GetAccountabilityCase, ask)).code is grpc.StatusCode.NOT_FOUND
         assert (await somebody.refused(stub(city).FileAppeal, appeal)).code is grpc.StatusCode.NOT_FOUND
     assert (await subject.calls(stub(city).GetAccountabilityCase, ask)).subject == subject.name
+    everything = accountability_pb2.ListAccountabilityCasesRequest()
+    listed = (await subject.calls(stub(city).ListAccountabilityCases, everything)).accountability_cases
+    assert case.name in {each.name for each in listed}
+    assert {subject.name} == {each.subject for each in listed}
+    assert not (await stranger.calls(stub(city).ListAccountabilityCases, everything)).accountability_cases
     assert (await subject.calls(stub(city).FileAppeal, appeal)).appeal.reason == "已尽职"
 
 
@@ -332,7 +337,16 @@ async def test_exemption_rests_on_confirmed_completions_of_the_list_in_force(cit
     await city.house.advance(timedelta(minutes=1))
     shorter, items = await published(city, duties.post, ["2"], predecessor=duties.list.name)
     supersede = duty_pb2.SupersedeResponsibilityListRequest(name=duties.list.name, successor=shorter.name)
-    await approver.calls(DutyServiceStub(city.house.channel).SupersedeResponsibilityList, supersede)
+    superseded = await approver.calls(DutyServiceStub(city.house.channel).SupersedeResponsibilityList, supersede)
+    assert superseded.supersede_time.ToDatetime() >= shorter.publish_time.ToDatetime()
+    assert not shorter.HasField("supersede_time")
+    with pytest.raises(asyncpg.CheckViolationError) as broken:
+        await city.house.fetch(
+            "UPDATE duty.responsibility_list SET state = 'PUBLISHED', successor_id = NULL, supersede_time = NULL "
+            "WHERE id = $1",
+            duties.list.name.removeprefix("responsibilityLists/"),
+        )
+    assert broken.value.constraint_name == "responsibility_list_states_follow_each_other"
     refusal = await leader.refused(stub(city).ExemptSubject, exemption(case.name, {items["2"]: standing}))
     assert refusal.metadata["resource"] == items["2"]
     exempted = await leader.calls(

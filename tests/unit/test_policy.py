@@ -71,6 +71,16 @@ service PeopleAsWorkers {
     option (dutyloop.policy.v1.method) = { kind: METHOD_KIND_WORKER roles: ROLE_OPERATOR };
   }
 }
+service Scopeless {
+  rpc Read(Request) returns (Request) {
+    option (dutyloop.policy.v1.method) = { kind: METHOD_KIND_READ scope_field: "nested.gone" };
+  }
+}
+service Unscoped {
+  rpc Read(Request) returns (Request) {
+    option (dutyloop.policy.v1.method) = { kind: METHOD_KIND_READ scope_field: "colour" };
+  }
+}
 service Unrepeatable {
   rpc Command(Nested) returns (Request) {
     option (dutyloop.policy.v1.method) = { kind: METHOD_KIND_COMMAND roles: ROLE_OPERATOR };
@@ -159,6 +169,8 @@ def test_rules_are_read_from_the_annotations(services: dict[str, ServiceDescript
         ("Roleless", "people's methods name roles"),
         ("PeopleAsWorkers", "people's methods name roles"),
         ("Unrepeatable", "a state change needs a request_id"),
+        ("Scopeless", "the request has no nested.gone to decide the scope by"),
+        ("Unscoped", "the request has no colour to decide the scope by"),
     ],
 )
 def test_a_method_without_its_policy_is_refused(

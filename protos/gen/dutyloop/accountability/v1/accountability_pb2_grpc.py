@@ -233,7 +233,7 @@ class AccountabilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAccountabilityCases(self, request, context):
-        """Lists accountability cases in the caller's scope, oldest first.
+        """Lists accountability cases in the caller's scope, and those whose subject the caller is, oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

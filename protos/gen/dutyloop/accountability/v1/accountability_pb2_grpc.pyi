@@ -66,7 +66,7 @@ class AccountabilityServiceStub:
     GetAccountabilityCase: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.GetAccountabilityCaseRequest, _accountability_pb2.AccountabilityCase]
     """Reads one accountability case; its subject may whatever posts the subject holds, or none."""
     ListAccountabilityCases: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ListAccountabilityCasesRequest, _accountability_pb2.ListAccountabilityCasesResponse]
-    """Lists accountability cases in the caller's scope, oldest first."""
+    """Lists accountability cases in the caller's scope, and those whose subject the caller is, oldest first."""
     ListMeasures: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ListMeasuresRequest, _accountability_pb2.ListMeasuresResponse]
     """Lists measures in the caller's scope, oldest first."""
     RecordRung: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.RecordRungRequest, _accountability_pb2.Measure]
@@ -112,7 +112,7 @@ class AccountabilityServiceAsyncStub(AccountabilityServiceStub):
     GetAccountabilityCase: _aio.UnaryUnaryMultiCallable[_accountability_pb2.GetAccountabilityCaseRequest, _accountability_pb2.AccountabilityCase]  # type: ignore[assignment]
     """Reads one accountability case; its subject may whatever posts the subject holds, or none."""
     ListAccountabilityCases: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ListAccountabilityCasesRequest, _accountability_pb2.ListAccountabilityCasesResponse]  # type: ignore[assignment]
-    """Lists accountability cases in the caller's scope, oldest first."""
+    """Lists accountability cases in the caller's scope, and those whose subject the caller is, oldest first."""
     ListMeasures: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ListMeasuresRequest, _accountability_pb2.ListMeasuresResponse]  # type: ignore[assignment]
     """Lists measures in the caller's scope, oldest first."""
     RecordRung: _aio.UnaryUnaryMultiCallable[_accountability_pb2.RecordRungRequest, _accountability_pb2.Measure]  # type: ignore[assignment]
@@ -245,7 +245,7 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _accountability_pb2.ListAccountabilityCasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.ListAccountabilityCasesResponse, _abc.Awaitable[_accountability_pb2.ListAccountabilityCasesResponse]]:
-        """Lists accountability cases in the caller's scope, oldest first."""
+        """Lists accountability cases in the caller's scope, and those whose subject the caller is, oldest first."""
 
     @_abc_1.abstractmethod
     def ListMeasures(
