@@ -26,6 +26,8 @@ SIGN_OF_LIFE_SECONDS = 15.0
 DEADLINE_MARGIN_SECONDS = 0.2
 """A follower's stream ends in good order this long before the deadline would cut it."""
 MAX_TREE_SIZE = 2**62
+REFUSAL_PREFIX = "access."
+"""Ledger entries of this family record what was refused."""
 
 
 class AuditService:
@@ -128,13 +130,12 @@ class AuditService:
         """Return the entries of the case that are within reach, and the id of its workflow. Raises NotFound."""
         name, workflow_id = request.case_name, request.workflow_id
         rows = await self._store.story(name, workflow_id)
-        own = [row for row in rows if not name or row["objects"][:1] == [name]]
+        own = own_entries(rows, name)
         if name:
             workflow_id = next((row["workflow_id"] for row in own if row["workflow_id"]), "")
             if workflow_id:
                 rows = await self._store.story(name, workflow_id)
         reached = [row for row in rows if call.scope.covers(row["region_code"], row["unit_path"])]
-        # The case lies where its own entries do; that a related one names it does not open it.
         if not any(call.scope.covers(row["region_code"], row["unit_path"]) for row in own):
             raise NotFound(name or f"workflows/{workflow_id}")
         return reached, workflow_id
@@ -152,8 +153,8 @@ class AuditService:
         self, request: audit_pb2.ExportHistoryRequest, call: Call
     ) -> AsyncIterator[audit_pb2.ExportHistoryResponse]:
         """Export one run's history."""
-        rows = await self._store.story("", request.workflow_id)
-        if not any(call.scope.covers(row["region_code"], row["unit_path"]) for row in rows):
+        own = own_entries(await self._store.story("", request.workflow_id))
+        if not any(call.scope.covers(row["region_code"], row["unit_path"]) for row in own):
             raise NotFound(f"workflows/{request.workflow_id}")
         async for run_id, continued, chunk, count, sha256 in self._histories.export(
             request.workflow_id, request.run_id
@@ -196,6 +197,18 @@ class AuditService:
         if not 0 < size <= await self._store.size():
             raise invalid(field, "out_of_range")
         return size
+
+
+def own_entries(rows: Sequence[Any], name: str = "") -> list[Any]:
+    """Return the entries of a story that are the case's own: the case lies where these do.
+
+    That a related thing's entry names the case does not open it, nor does a visit that a tour's workflow knows of.
+    Least of all does a refusal: it is recorded where the refused person serves, and names what he tried to reach.
+    Without a name the case is what the workflow's first entry is about.
+    """
+    told = [row for row in rows if not row["type"].startswith(REFUSAL_PREFIX)]
+    about = [name] if name else next((row["objects"][:1] for row in told), [])
+    return [row for row in told if row["objects"][:1] == about]
 
 
 def _whole(text: str) -> int:

@@ -17,20 +17,27 @@ from temporalio.worker import Replayer
 
 from dutyloop.audit.v1 import audit_pb2
 from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
+from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.audit import checkpoints, merkle, verify
 from services.kit.codec import data_converter
 from services.kit.crypto import load_signing_key
-from tests.integration.house import Caller, RunningHouse
-from tests.integration.people import City, hire, new_hazard
+from tests.integration.house import Caller, Refusal, RunningHouse, rules_of
+from tests.integration.people import COUNTY, SIBLING_COUNTY, City, create_unit, hire, new_hazard
+from tests.integration.stock import Stock
 from workflows.payloads import rectification
+from workflows.payloads.tour import workflow_id as tour_workflow
 from workflows.replay import replay_closed
 from workflows.worker import WORKFLOWS
 
 if TYPE_CHECKING:
     from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceAsyncStub
+
+
+DEPARTMENT = directory_pb2.UNIT_KIND_DEPARTMENT
 
 
 @workflow.defn(name=rectification.WORKFLOW, sandboxed=False)
@@ -178,6 +185,46 @@ async def test_nothing_outside_the_scope_is_shown(office: Office) -> None:
         for each in answer.ledger_entries
     ]
     assert all(each.region == "regions/1304" for each in followed)
+
+
+async def test_prying_into_a_case_does_not_open_it(office: Office) -> None:
+    """Whoever tried to read a neighbour's hazard would give his own auditor its whole story: the refusal names it."""
+    pry = hazard_pb2.GetHazardRequest(name=office.hazard)
+    refusal = await office.stranger.refused(office.house.hazard.GetHazard, pry)
+    assert refusal.reason == "NOT_FOUND" and await office.house.refusals_of(office.stranger.name)
+    request = audit_pb2.GetCaseTimelineRequest(case_name=office.hazard)
+    absent = audit_pb2.GetCaseTimelineRequest(case_name="hazards/absent")
+    refusals = [await office.stranger.refused(office.stub.GetCaseTimeline, each) for each in (request, absent)]
+    assert [refusal.message for refusal in refusals] == [
+        f"{office.hazard} was not found",
+        "hazards/absent was not found",
+    ]
+    told = await office.auditor.calls(office.stub.GetCaseTimeline, request)
+    assert told.lines
+
+
+async def test_a_visit_does_not_open_the_tour_of_the_city_above(office: Office) -> None:
+    """The auditor of one county would read what the city's tour found in every other."""
+    city, house = office.city, office.house
+    counties = [await create_unit(house, county, DEPARTMENT) for county in (COUNTY, SIBLING_COUNTY)]
+    stock = Stock(house, city.home)
+    planned = await stock.planned_tour(2)
+    planned.targets[:] = counties
+    tour = await stock.does(city.supervisor, inspection_pb2.CreateTourRequest(tour=planned))
+    await stock.does(city.supervisor, inspection_pb2.DrawInspectorsRequest(name=tour.name))
+    await stock.does(city.supervisor, inspection_pb2.StartTourRequest(name=tour.name))
+    visit = await stock.visit_record(tour.name)
+    visit.target = counties[0]
+    await stock.does(city.inspector, inspection_pb2.RecordVisitRequest(visit=visit))
+    county = await hire(house, counties[0], policy_pb2.ROLE_AUDITOR)
+    workflow_id = tour_workflow(tour.name.removeprefix("tours/"))
+    request = audit_pb2.GetCaseTimelineRequest(workflow_id=workflow_id)
+    assert (await county.refused(office.stub.GetCaseTimeline, request)).reason == "NOT_FOUND"
+    rule = rules_of(("audit",))["/dutyloop.audit.v1.AuditService/ExportHistory"]
+    export = audit_pb2.ExportHistoryRequest(workflow_id=workflow_id).SerializeToString()
+    assert isinstance(await house.send(county, rule, [export]), Refusal)
+    assert isinstance(await house.send(office.auditor, rule, [export]), bytes)
+    assert (await office.auditor.calls(office.stub.GetCaseTimeline, request)).lines
 
 
 async def test_lists_are_filtered_and_paged_by_position(office: Office) -> None:
