@@ -7,6 +7,7 @@ from typing import Any
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.inspection.rules import SITES, Inspector, Target
+from services.kit.access import Scope
 from services.kit.clients import Clients
 from services.kit.errors import NotFound, invalid
 
@@ -68,9 +69,13 @@ class Places:
         access = await self._ask(
             self._clients.directory.ResolveAccess, directory_pb2.ResolveAccessRequest(person=person)
         )
-        appointed = any(policy_pb2.ROLE_INSPECTOR in grant.roles for grant in access.grants)
+        posts = [grant for grant in access.grants if policy_pb2.ROLE_INSPECTOR in grant.roles]
+        reach = Scope(
+            regions=tuple(post.region_code for post in posts if not post.unit_path),
+            unit_paths=tuple(post.unit_path for post in posts if post.unit_path),
+        )
         unit = await self.unit(found.unit, field)
-        return Inspector(person, found.unit, unit.path, appointed)
+        return Inspector(person, found.unit, unit.path, bool(posts), unit.region.removeprefix("regions/"), reach)
 
     async def inspectors(self, people: Sequence[str], field: str) -> list[Inspector]:
         """Return every person, in order."""

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.inspection import draw
+from services.kit.access import Scope
 from services.kit.dates import beijing_date, day_of, time_of
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WindowClosed, WrongState, invalid
 
@@ -16,6 +17,7 @@ MOST_INSPECTORS = 10
 DOCUMENT_HASH_BYTES = 32
 """SHA-256."""
 UNITS, SITES = "units/", "sites/"
+NOWHERE = Scope(regions=(), unit_paths=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,28 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """A person as directory tells of him now; ``appointed`` means that he holds an inspector's post."""
+    """A person as directory tells of him now.
+
+    ``appointed`` means that he holds an inspector's post; ``reach`` is how far such posts of his reach.
+    """
 
     person: str
     unit: str
     unit_path: str
     appointed: bool
+    region_code: str = ""
+    reach: Scope = NOWHERE
+
+
+def check_known(inspectors: Sequence[Inspector], targets: Sequence[Target], scope: Scope, field: str) -> None:
+    """Inspectors are of the caller's reach, or have a target in their own; any other is answered like an absent one.
+
+    Inspectors of one county visit another (异地交叉检查) on a tour of the city above, which reaches both.
+    """
+    for index, each in enumerate(inspectors):
+        known = scope.covers(each.region_code, each.unit_path)
+        if not known and not any(each.reach.covers(target.region_code, target.unit_path) for target in targets):
+            raise invalid(f"{field}[{index}]", "unknown_reference")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ class InspectionService:
         targets = await places.targets(tour.targets, "tour.targets")
         rules.check_reach(targets, organiser.region_code)
         rules.check_enforcement(targets, tour.enforcement_unit)
-        await places.inspectors(tour.candidates, "tour.candidates")
+        candidates = await places.inspectors(tour.candidates, "tour.candidates")
+        rules.check_known(candidates, targets, call.scope, "tour.candidates")
         return await self._store.plan_tour(call, tour, organiser, targets)
 
     async def DrawInspectors(self, request: inspection_pb2.DrawInspectorsRequest, call: Call) -> inspection_pb2.Tour:
@@ -97,8 +98,11 @@ class InspectionService:
         rules.check_record(visit, call.principal, call.now)
         if not visit.enforcement_unit:
             raise invalid("visit.enforcement_unit", "required")
-        path = await self._enforcement_path(visit.enforcement_unit, places, "visit.enforcement_unit")
+        path = await self._enforcement_path(
+            visit.enforcement_unit, target.region_code, places, call, "visit.enforcement_unit"
+        )
         inspectors = await places.inspectors(visit.inspectors, "visit.inspectors")
+        rules.check_known(inspectors, [target], call.scope, "visit.inspectors")
         rules.check_single_visit(visit, target, inspectors, path)
         return await self._store.record_single_visit(call, visit, target)
 
@@ -157,7 +161,8 @@ class InspectionService:
         row = (await self._store.addressees(request.name, [request.target])).get(request.target)
         if row is None:
             raise NotFound(request.name)
-        call.scope.require(request.target, row["region_code"], row["unit_path"])
+        # By the tour's name, as for a target that is none of it: a guessed pair is not confirmed.
+        call.scope.require(request.name, row["region_code"], row["unit_path"])
         if not row["addressed"]:  # only the letter tells an addressee that there is a tour
             call.scope.require(request.name, row["tour_region_code"], row["tour_unit_path"])
         if row["state"] == "CLOSED" and await self.database.stored_answer(call) is None:
@@ -243,11 +248,17 @@ class InspectionService:
         call.scope.require(tour.unit, region_code, unit.path)
         path = ""
         if tour.enforcement_unit:
-            path = await self._enforcement_path(tour.enforcement_unit, places, "tour.enforcement_unit")
+            path = await self._enforcement_path(
+                tour.enforcement_unit, region_code, places, call, "tour.enforcement_unit"
+            )
         return Organiser(tour.unit, unit.path, region_code, path)
 
-    async def _enforcement_path(self, unit: str, places: Places, field: str) -> str:
+    async def _enforcement_path(self, unit: str, region_code: str, places: Places, call: Call, field: str) -> str:
+        """Return the path of an enforcement body within reach, or of one that has the region within its own."""
         found = await places.unit(unit, field)
+        own_region = found.region.removeprefix("regions/")
+        if not (region_code.startswith(own_region) or call.scope.covers(own_region, found.path)):
+            raise invalid(field, "unknown_reference")
         if not found.enforcement:
             raise UnfitReference(field=field, resource=unit)
         path: str = found.path

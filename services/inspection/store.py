@@ -387,10 +387,10 @@ class InspectionStore:
             if tour is None:
                 raise NotFound(visit.tour)
             place = await tx.fetchrow(self.SELECT_ASSIGNED_TARGET, tour_id, visit.target)
-            if place is None:
+            if place is None or not call.scope.covers(place["region_code"], place["unit_path"]):
+                # Whether the target is one of the tour's is told only to who may know of the tour.
                 call.scope.require(visit.tour, tour["region_code"], tour["unit_path"])
                 raise UnfitReference(field="visit.target", resource=visit.target)
-            call.scope.require(visit.target, place["region_code"], place["unit_path"])
             rules.check_record(visit, call.principal, call.now)
             window = rules.TourWindow(tour["state"], tour["end_date"], tour["start_time"], tour["enforcement_unit"])
             rules.check_tour_visit(visit, window, place["inspectors"] or ())

@@ -26,7 +26,7 @@ from dutyloop.policy.v1 import policy_pb2
 from services.inspection import draw
 from services.kit.rulebook import RULES
 from tests.integration.house import Caller, RunningHouse
-from tests.integration.people import City, create_site, create_unit, hire
+from tests.integration.people import SIBLING_COUNTY, City, create_site, create_unit, hire
 
 if TYPE_CHECKING:
     from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceAsyncStub
@@ -270,6 +270,32 @@ async def test_coordination_bodies_inspect_no_enterprise(crew: Crew) -> None:
     tour.enforcement_unit = city.home.office
     refusal = await city.supervisor.refused(stub.CreateTour, inspection_pb2.CreateTourRequest(tour=tour))
     assert refusal.fields == {"tour.targets[0]": "unknown_reference"}
+
+
+async def test_a_county_calls_in_the_city_s_body_and_nobody_from_next_door(crew: Crew) -> None:
+    """A county could no longer be inspected by the city's experts, or would find out who serves in the city beside."""
+    city, stub = crew.city, crew.stub
+    county = await create_unit(city.house, SIBLING_COUNTY, directory_pb2.UNIT_KIND_DEPARTMENT)
+    supervisor = await hire(city.house, county, policy_pb2.ROLE_SUPERVISOR)
+    site = await create_site(city.house, SIBLING_COUNTY)
+    today = (await city.house.now()).astimezone(BEIJING).date()
+    tour = inspection_pb2.Tour(
+        display_name="专家巡查",
+        unit=county,
+        enforcement_unit=city.home.office,
+        targets=[site],
+        coverage_term="2026-county",
+        start_date=day(today),
+        end_date=day(today),
+        candidates=[each.name for each in crew.pool],
+    )
+    planned = await supervisor.calls(stub.CreateTour, inspection_pb2.CreateTourRequest(tour=tour))
+    assert list(planned.candidates) == [each.name for each in crew.pool]
+    foreign = city.next_door.people[policy_pb2.ROLE_INSPECTOR].name
+    for person in (foreign, "people/unheard-of"):
+        tour.candidates[1] = person
+        refusal = await supervisor.refused(stub.CreateTour, inspection_pb2.CreateTourRequest(tour=tour))
+        assert refusal.fields == {"tour.candidates[1]": "unknown_reference"}
 
 
 async def test_a_visit_is_recorded_by_the_drawn_inspectors_only(crew: Crew) -> None:

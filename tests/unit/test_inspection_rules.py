@@ -9,6 +9,7 @@ from google.type.date_pb2 import Date
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.inspection import draw, rules
+from services.kit.access import Scope
 from services.kit.errors import (
     DomainError,
     InvalidFields,
@@ -115,6 +116,34 @@ def test_enterprises_need_an_enforcement_body() -> None:
     rules.check_enforcement([SITE], "units/bureau")
     refused = rule_refused(lambda: rules.check_enforcement([MEMBER, SITE], ""))
     assert refused == "enterprises_are_inspected_by_an_enforcement_body"
+
+
+@pytest.mark.parametrize(
+    ("region_code", "reach", "known"),
+    [
+        ("1303", rules.NOWHERE, True),
+        ("130302", rules.NOWHERE, True),
+        ("1304", rules.NOWHERE, False),
+        ("13", rules.NOWHERE, False),
+        ("13", Scope(("13",), ()), True),
+        ("1304", Scope(("1303",), ()), True),
+        ("1304", Scope(("1304",), ()), False),
+        ("1304", Scope((), ("city/works/",)), True),
+        ("1304", Scope((), ("city/others/",)), False),
+    ],
+)
+def test_inspectors_are_one_s_own_or_reach_the_target(region_code: str, reach: Scope, known: bool) -> None:
+    """A planner could find out who serves next door, or could no longer call in the inspectors of the level above."""
+    inspector = rules.Inspector("people/b", "u", "elsewhere/", True, region_code, reach)
+    own = rules.Inspector("people/a", "units/bureau", "city/bureau/", True, "1303")
+
+    def check() -> None:
+        rules.check_known([own, inspector], [MEMBER, SITE], Scope(("1303",), ()), "tour.candidates")
+
+    if known:
+        check()
+    else:
+        assert field_refused(check) == ("tour.candidates[1]", "unknown_reference")
 
 
 def test_a_target_elsewhere_looks_absent() -> None:

@@ -135,7 +135,9 @@ class Tour(_message.Message):
     unit: _builtins.str
     """Names the unit that organises the tour, a coordination body or an enforcement body."""
     enforcement_unit: _builtins.str
-    """Names the statutory enforcement body that inspects; required when the targets are sites."""
+    """Names the statutory enforcement body that inspects, of the region or of one above it; required when the targets
+    are sites.
+    """
     coverage_term: _builtins.str
     """Is the term whose coverage the tour counts for, for example "2026"."""
     inspectors_per_visit: _builtins.int
@@ -174,7 +176,9 @@ class Tour(_message.Message):
 
     @_builtins.property
     def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names the pool from which inspectors are drawn."""
+        """Names the pool from which inspectors are drawn: people within the caller's reach, and inspectors of the levels
+        above who have a target in theirs.
+        """
 
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
