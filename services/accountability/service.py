@@ -82,7 +82,7 @@ class AccountabilityService:
             rules.check_term(case.term, "supervision_case.term")
         await self._check_references(call, case)
         person = case.person or (await self._references.holder_of(case.post, call.now) if case.post else "")
-        policy = await self._policy_for(case.escalation_policy, place)
+        policy = await self._policy_for(case.escalation_policy, place, call)
         due = await self._references.due(call.now, messages.term_of(case.term)) if case.HasField("term") else call.now
         return await self._supervision.open_case(call, case, Opening(place, person, policy, due))
 
@@ -275,7 +275,7 @@ class AccountabilityService:
         """Tell whether the action has no stored answer yet; checks that look at later state would refuse it."""
         return await self.database.stored_answer(call) is None
 
-    async def _policy_for(self, name: str, place: Place) -> Row:
+    async def _policy_for(self, name: str, place: Place, call: Call) -> Row:
         if not name:
             return await self._supervision.nearest_policy(place.region_code)
         field = "supervision_case.escalation_policy"
@@ -284,6 +284,8 @@ class AccountabilityService:
         except NotFound:
             raise invalid(field, "unknown_reference") from None
         if not rules.serves(row["region_code"], place.region_code):
+            if not call.scope.covers(row["region_code"]):
+                raise invalid(field, "unknown_reference")
             raise UnfitReference(field=field, resource=name)
         return row
 
