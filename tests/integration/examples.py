@@ -5,7 +5,7 @@ Whatever method or field is added to a proto is covered the day it appears.
 
 import functools
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -256,6 +256,69 @@ def _wrong_values(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
         elif kind.full_name == "google.protobuf.Timestamp":
             for seconds, nanos in ((2**63 - 1, 0), (-(2**63), 0), (0, -1)):
                 yield "out_of_range", GetMessageClass(kind)(seconds=seconds, nanos=nanos)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A field of a request that names a resource: its dotted path, and the resource's type ("*" for any)."""
+
+    path: str
+    type: str
+
+
+def references(rule: MethodRule) -> list[Reference]:
+    """Return every field by which a request names something that exists."""
+    return list(_references(rule, rule.request, ""))
+
+
+def _references(rule: MethodRule, descriptor: Descriptor, path: str) -> Iterator[Reference]:
+    for field in _sent(descriptor):
+        at = path + field.name
+        if field.type == FieldDescriptor.TYPE_MESSAGE and not _is_google(field):
+            yield from _references(rule, cast("Descriptor", field.message_type), f"{at}.")
+        # The name of what is created names nothing yet.
+        elif field.type == FieldDescriptor.TYPE_STRING and (_reference(field) or at == rule.scope_field):
+            yield Reference(at, _named(field))
+
+
+def named_by(message: Any, path: str) -> list[str]:
+    """Return the names that a message holds at a path; those of every element of what is repeated."""
+    return [value for owner, field in _owners(message, path.split(".")) for value in _values(owner, field)]
+
+
+def renamed(request: Any, old: str, new: str, paths: Iterable[str]) -> Any:
+    """Return a copy that names another thing, at every one of the paths where it named the old one."""
+    copy = type(request)()
+    copy.CopyFrom(request)
+    for path in paths:
+        for owner, field in _owners(copy, path.split(".")):
+            values = [new if value == old else value for value in _values(owner, field)]
+            owner.ClearField(field.name)
+            for value in values:
+                _set(owner, field, value)
+    return copy
+
+
+def _owners(message: Any, steps: list[str]) -> Iterator[tuple[Any, FieldDescriptor]]:
+    field = message.DESCRIPTOR.fields_by_name[steps[0]]
+    if len(steps) == 1:
+        yield message, field
+    elif field.is_repeated:
+        for element in getattr(message, field.name):
+            yield from _owners(element, steps[1:])
+    elif message.HasField(field.name):
+        yield from _owners(getattr(message, field.name), steps[1:])
+
+
+def _values(owner: Any, field: FieldDescriptor) -> list[str]:
+    value = getattr(owner, field.name)
+    return list(value) if field.is_repeated else [value] * bool(value)
+
+
+def absent_like(name: str) -> str:
+    """Return a name of the same kind that nothing has."""
+    collection, slash, _ = name.partition("/")
+    return f"{collection}/absent" if slash else "absent"
 
 
 def extremes(rule: MethodRule) -> Iterator[Message]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
@@ -66,6 +66,12 @@ def service_descriptors(names: Sequence[str] = SERVICES) -> Iterator[ServiceDesc
         for service in module.DESCRIPTOR.services_by_name.values():
             if service.full_name.split(".")[1] in names:
                 yield service
+
+
+def method_descriptor(path: str) -> MethodDescriptor:
+    """Return the descriptor of the method at a path."""
+    service, _, name = path.strip("/").rpartition("/")
+    return next(each for each in service_descriptors() if each.full_name == service).methods_by_name[name]
 
 
 def rules_of(names: Sequence[str] = SERVICES) -> dict[str, MethodRule]:
@@ -219,8 +225,7 @@ class RunningHouse:
 
     def method(self, path: str) -> Any:
         """Return a unary method by its path, with its own request and answer."""
-        service, _, name = path.strip("/").rpartition("/")
-        found = next(each for each in service_descriptors() if each.full_name == service).methods_by_name[name]
+        found = method_descriptor(path)
         return self.channel.unary_unary(
             path,
             request_serializer=GetMessageClass(found.input_type).SerializeToString,

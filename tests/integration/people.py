@@ -15,22 +15,13 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
-from tests.integration.examples import resource_type, well_formed
-from tests.integration.house import Caller, RunningHouse, rules_of
+from tests.integration.house import Caller, RunningHouse
 
 Role: TypeAlias = policy_pb2.Role.ValueType
 ROLES: tuple[Role, ...] = tuple(number for number in policy_pb2.Role.values() if number)
 PROVINCE, HOME, COUNTY, SIBLING_COUNTY, NEXT_DOOR = (
     f"regions/{code}" for code in ("13", "1303", "130302", "130303", "1304")
 )
-MADE_BY: tuple[tuple[str, Role], ...] = (
-    ("/dutyloop.hazard.v1.HazardService/ReportHazard", policy_pb2.ROLE_INSPECTOR),
-    ("/dutyloop.hazard.v1.HazardService/SuspendSite", policy_pb2.ROLE_SUPERVISOR),
-    ("/dutyloop.duty.v1.DutyService/CreateResponsibilityList", policy_pb2.ROLE_LIST_EDITOR),
-    ("/dutyloop.accountability.v1.AccountabilityService/CreateEscalationPolicy", policy_pb2.ROLE_SUPERVISOR),
-    ("/dutyloop.accountability.v1.AccountabilityService/OpenSupervisionCase", policy_pb2.ROLE_SUPERVISOR),
-)
-"""Which method, called by whom with a generated request, makes a resource whose access is then tried."""
 IN_OFFICE_SINCE = Date(year=2000, month=1, day=1)
 
 
@@ -41,14 +32,13 @@ def role_word(role: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One of the two cities: who holds which role there. ``names`` has one resource of each type that exists."""
+    """One of the two cities, and who holds which role there."""
 
     region: str
     office: str
     enterprise: str
     site: str
     people: Mapping[Role, Caller]
-    names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,28 +112,7 @@ async def _found(house: RunningHouse, region: str) -> Place:
     own = {policy_pb2.ROLE_RESPONSIBLE_UNIT: enterprise}
     people = {role: await hire(house, own.get(role, office), role) for role in ROLES}
     site = await create_site(house, region, enterprise)
-    names = {"dutyloop/Region": region, "dutyloop/Unit": office, "dutyloop/Site": site}
-    await _add_one_of_each(house, people, names)
-    return Place(region, office, enterprise, site, people, names)
-
-
-async def _add_one_of_each(house: RunningHouse, people: Mapping[Role, Caller], names: dict[str, str]) -> None:
-    """Make one resource of each type that the hosted services keep, so that access to it can be tried."""
-    bystander = await hire(house, names["dutyloop/Unit"], policy_pb2.ROLE_DUTY_HOLDER)
-    names |= {"dutyloop/Person": bystander.name, "dutyloop/Appointment": bystander.appointment}
-    asked = directory_pb2.ListAppointmentsRequest(person=bystander.name)
-    (appointment,) = (await house.operator.calls(house.directory.ListAppointments, asked)).appointments
-    names["dutyloop/Post"] = appointment.post
-    rules = rules_of(house.services)
-    for path, role in MADE_BY:
-        if path in rules:
-            request = well_formed(rules[path], names)
-            answer = await people[role].calls(house.method(path), request)
-            names[resource_type(answer.DESCRIPTOR)] = answer.name
-    (entry,) = await house.fetch(
-        "SELECT id FROM ledger.entry WHERE region_code = $1 LIMIT 1", names["dutyloop/Region"].removeprefix("regions/")
-    )
-    names["dutyloop/LedgerEntry"] = f"ledgerEntries/{entry['id']}"
+    return Place(region, office, enterprise, site, people)
 
 
 def new_hazard(
@@ -193,10 +162,15 @@ async def register(house: RunningHouse, unit: str) -> Caller:
 async def hire(house: RunningHouse, unit: str, *roles: Role) -> Caller:
     """Register a person and appoint them to a new post of a unit that reaches the unit's region."""
     person = await register(house, unit)
+    return house.person(person.name, await appoint(house, person, unit, *roles))
+
+
+async def appoint(house: RunningHouse, person: Caller, unit: str, *roles: Role) -> str:
+    """Appoint a person to a new post of a unit that reaches the unit's region; return the appointment's name."""
     post = directory_pb2.Post(unit=unit, display_name="岗位", roles=roles, reach=directory_pb2.POST_REACH_REGION)
     created = await house.operator.calls(house.directory.CreatePost, directory_pb2.CreatePostRequest(post=post))
     appointment = directory_pb2.Appointment(post=created.name, person=person.name, start_date=IN_OFFICE_SINCE)
     appointed = await house.operator.calls(
         house.directory.Appoint, directory_pb2.AppointRequest(appointment=appointment)
     )
-    return house.person(person.name, appointed.name)
+    return appointed.name

@@ -21,6 +21,7 @@ from services.kit.server import PERSONS_NEVER
 from tests.integration.examples import INTEGERS, Mistake, extremes, mistakes, row_mistakes, stream_of, well_formed
 from tests.integration.house import CALL_SECONDS, Caller, Refusal, hosted_services, rules_of
 from tests.integration.people import City
+from tests.integration.stock import Stock
 
 RULES = rules_of(hosted_services())
 AT_ONCE = 16
@@ -112,8 +113,9 @@ async def test_an_import_is_refused_by_its_header(city: City, rule: MethodRule) 
 @by_path(imports=True)
 async def test_every_field_of_a_row_is_reported_by_name(city: City, rule: MethodRule) -> None:
     """A clerk with ten thousand rows would not learn which cell to correct, or would lose all of them for one."""
-    checked = 0
-    for index, mistake in enumerate(row_mistakes(rule, city.home.names)):
+    checked, stock = 0, Stock(city.house, city.home)
+    into = {"dutyloop/ResponsibilityList": await stock.draft(await stock.post(), items=False)}
+    for index, mistake in enumerate(row_mistakes(rule, into)):
         locale = LOCALES[index % 2]
         answer = await answer_to(city, rule, [mistake.request.SerializeToString()], locale)
         assert isinstance(answer, bytes), (mistake, answer)
