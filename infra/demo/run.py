@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from infra.embedded.process import DirectoryLock, write_private
 from infra.embedded.stack import Stack, StackConfig, StackError, free_port
 from services.audit.verify import verify
 from services.kit import temporal
-from services.kit.settings import settings
+from services.kit.settings import Settings
 from services.kit.tokens import PERSON_ISSUER, TokenSigner
 from workflows.replay import CLOSED, replay_closed
 
@@ -140,9 +139,7 @@ def stack_for(data_dir: Path) -> Stack:
 async def live_through(stack: Stack, scale: int, say: Say) -> Outcome:
     """Play the whole story against a running stack, then recompute, verify and replay."""
     began = time.monotonic()
-    os.environ.update(stack.environment)
-    settings.cache_clear()
-    current = settings()
+    current = stack.settings()
     if current.issuer_key_file is None:
         raise AssertionError("the embedded stack has no development issuer")
     stage = Stage(stack.grpc_address, TokenSigner(current.issuer_key_file, PERSON_ISSUER, current.audience), "demo")
@@ -167,7 +164,7 @@ async def live_through(stack: Stack, scale: int, say: Say) -> Outcome:
         found["wrong_refusals"] = wrong_refusals(refused)
         if covered != found["units_covered"]:
             raise AssertionError(f"the coverage ledger says {covered} units, the audit ledger {found['units_covered']}")
-        await _check_record(found, account.closed, say)
+        await _check_record(current, found, account.closed, say)
         found["wall_seconds"] = round(time.monotonic() - began, 1)
         found["wall_seconds_limit"] = max((at, limit) for at, limit in WALL_SECONDS_LIMITS.items() if scale >= at)[1]
         return Outcome(found, mismatches(found, numbers))
@@ -212,15 +209,15 @@ def wrong_refusals(reasons: list[str]) -> int:
     return sum(wanted != given for wanted, given in pairs)
 
 
-async def _check_record(found: dict[str, Any], closed: set[str], say: Say) -> None:
+async def _check_record(current: Settings, found: dict[str, Any], closed: set[str], say: Say) -> None:
     """Verify the ledger offline; replay every closed history, all those that the ledger calls closed among them."""
     say("核验台账", "verifying the ledger", None)
-    verified = await verify(settings())
+    verified = await verify(current)
     found["ledger_entries"] = verified.entries + verified.unsequenced
     found["ledger_verified"] = verified.ok
     found["ledger_problems"] = [str(problem) for problem in verified.problems[:10]]
     say("重放全部已结案流程", "replaying every closed history", None)
-    client = await temporal.connect(settings(), lazy=False)
+    client = await temporal.connect(current, lazy=False)
     await _until_listed(client, closed)
     report = await replay_closed(client)
     found["histories_replayed"] = report.replayed

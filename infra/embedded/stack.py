@@ -1,23 +1,19 @@
 """The whole product on one machine: servers, keys, services and worker around one data directory."""
 
 import asyncio
-import base64
 import contextlib
 import os
-import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import grpc
 import orjson
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from infra.embedded.keys import WORKER_KEY, make_keys
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import (
     Child,
@@ -31,8 +27,7 @@ from infra.embedded.process import (
     write_private,
 )
 from infra.embedded.temporal import EmbeddedTemporal
-from services.kit.settings import Settings, SettingsError, settings
-from services.kit.tokens import key_id
+from services.kit.settings import Settings, SettingsError, settings, settings_of
 
 __all__ = ["Stack", "StackConfig", "StackError", "free_port", "running_environment"]
 
@@ -42,6 +37,16 @@ WORKER_STOP_SECONDS = 45.0
 """More than the thirty seconds a worker gives its activities."""
 SERVICES_STOP_MARGIN_SECONDS = 10.0
 """On top of the services' own grace for calls in flight."""
+
+DATABASE_SETTINGS = frozenset({"DUTYLOOP_DATABASE_URL", "DUTYLOOP_DATABASE_SECRETS"})
+NEEDED: Mapping[str, frozenset[str]] = {
+    "migrate": DATABASE_SETTINGS,
+    "services": DATABASE_SETTINGS
+    | {"DUTYLOOP_SERVICE_KEY_FILE", "DUTYLOOP_CODEC_KEYS_FILE", "DUTYLOOP_CHECKPOINT_KEY_FILE"},
+    "worker": frozenset({"DUTYLOOP_SERVICE_KEY_FILE", "DUTYLOOP_CODEC_KEYS_FILE"}),
+}
+"""What each part is told of secrets; ``docs/operations.md`` has the table for parts that run apart."""
+CONFIDENTIAL = frozenset().union(*NEEDED.values(), {"DUTYLOOP_ISSUER_KEY_FILE", "DUTYLOOP_TOKEN"})
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,10 @@ class Stack:
         """The DUTYLOOP_* variables of the running stack."""
         return dict(self._environment)
 
+    def settings(self) -> Settings:
+        """The settings of somebody who may do anything with the running stack."""
+        return settings_of(self._environment)
+
     @property
     def grpc_address(self) -> str:
         return f"127.0.0.1:{self._config.grpc_port}"
@@ -127,8 +136,8 @@ class Stack:
         own_temporal = "temporal_address" not in given.model_fields_set
         if config.virtual_time and not own_database:
             raise StackError("--virtual-time is refused with an external database (DUTYLOOP_DATABASE_URL is set)")
-        if not own_database and given.database_secrets_file is None:
-            raise StackError("DUTYLOOP_DATABASE_URL needs DUTYLOOP_DATABASE_SECRETS_FILE, which is not set")
+        if not own_database and given.database_secrets is None:
+            raise StackError("DUTYLOOP_DATABASE_URL needs DUTYLOOP_DATABASE_SECRETS, which is not set")
         self._services_stop_seconds = given.shutdown_grace_seconds + SERVICES_STOP_MARGIN_SECONDS
 
         self._data_dir = prepare_data_dir(config.data_dir)
@@ -219,14 +228,14 @@ class Stack:
     def _make_environment(self, given: Settings) -> dict[str, str]:
         postgres, temporal = self._running.postgres, self._running.temporal
         if postgres is not None:
-            database_url, secrets_file = postgres.url, postgres.secrets_file
+            database_url, database_secrets = postgres.url, postgres.secrets_dir
         else:
-            assert given.database_url is not None and given.database_secrets_file is not None  # noqa: S101
+            assert given.database_url is not None and given.database_secrets is not None  # noqa: S101
             database_url = given.database_url.get_secret_value()
-            secrets_file = given.database_secrets_file.resolve()
+            database_secrets = given.database_secrets.resolve()
         return {
             "DUTYLOOP_DATABASE_URL": database_url,
-            "DUTYLOOP_DATABASE_SECRETS_FILE": str(secrets_file),
+            "DUTYLOOP_DATABASE_SECRETS": str(database_secrets),
             "DUTYLOOP_TEMPORAL_ADDRESS": temporal.address if temporal else given.temporal_address,
             "DUTYLOOP_TEMPORAL_NAMESPACE": temporal.namespace if temporal else given.temporal_namespace,
             "DUTYLOOP_LISTEN_ADDRESS": self.grpc_address,
@@ -234,16 +243,15 @@ class Stack:
             "DUTYLOOP_VIRTUAL_TIME": "1" if self._config.virtual_time else "0",
         }
 
-    def _child_environment(self) -> dict[str, str]:
-        # Children run in the data directory, which must not become a place to import from.
-        return {**os.environ, **self._environment, "PYTHONSAFEPATH": "1"}
+    def _child_environment(self, part: str) -> dict[str, str]:
+        return environment_of(part, {**os.environ, **self._environment}, self._data_dir)
 
     async def _migrate(self) -> None:
         await run_to_end(
             "migrate",
             [sys.executable, "-m", "services.cli.main", "migrate"],
             log_file=self._data_dir / "logs" / "migrate.log",
-            env=self._child_environment(),
+            env=self._child_environment("migrate"),
             cwd=self._data_dir,
             timeout=MIGRATE_SECONDS,
         )
@@ -253,7 +261,7 @@ class Stack:
             name,
             [sys.executable, "-m", "services.cli.main", *arguments],
             log_file=self._data_dir / "logs" / f"{name}.log",
-            env=self._child_environment(),
+            env=self._child_environment(name),
             cwd=self._data_dir,
         )
         self._running.children[name] = child
@@ -272,6 +280,15 @@ class Stack:
             "pids": {name: child.pid for name, child in self._running.all_children().items()},
         }
         write_private(self._data_dir / "status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))
+
+
+def environment_of(part: str, variables: Mapping[str, str], data_dir: Path) -> dict[str, str]:
+    """What a part's process gets of all the variables: none that tells where a secret is that it does not need."""
+    kept = {name: value for name, value in variables.items() if name not in CONFIDENTIAL - NEEDED[part]}
+    if part == "worker":
+        kept["DUTYLOOP_SERVICE_KEY_FILE"] = str(data_dir / WORKER_KEY)
+    # Children run in the data directory, which must not become a place to import from.
+    return {**kept, "PYTHONSAFEPATH": "1"}
 
 
 def running_environment(data_dir: Path) -> dict[str, str]:
@@ -296,66 +313,3 @@ async def _answers_serving(address: str) -> None:
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     return
             await asyncio.sleep(0.05)
-
-
-def make_keys(data_dir: Path) -> dict[str, str]:
-    """Make whatever key file is missing; return the settings that point to them."""
-    service = _make_once(data_dir / "service.key", _new_private_key)
-    issuer = _make_once(data_dir / "issuer.key", _new_private_key)
-    checkpoint = _make_once(data_dir / "checkpoint.key", _new_private_key)
-    codec = _make_once(data_dir / "codec_keys.json", _new_codec_keys)
-    trusted = data_dir / "trusted_keys.json"
-    _trust(trusted, [_public_jwk(service, "service"), _public_jwk(issuer, "person")])
-    return {
-        "DUTYLOOP_SERVICE_KEY_FILE": str(service),
-        "DUTYLOOP_ISSUER_KEY_FILE": str(issuer),
-        "DUTYLOOP_CHECKPOINT_KEY_FILE": str(checkpoint),
-        "DUTYLOOP_CHECKPOINT_FILE": str(data_dir / "checkpoints.txt"),
-        "DUTYLOOP_CODEC_KEYS_FILE": str(codec),
-        "DUTYLOOP_TRUSTED_KEYS_FILE": str(trusted),
-    }
-
-
-def _make_once(path: Path, make: Callable[[], bytes]) -> Path:
-    if not path.exists():
-        write_private(path, make())
-    return path
-
-
-def _new_private_key() -> bytes:
-    return Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _new_codec_keys() -> bytes:
-    key_id = secrets.token_hex(4)
-    key = base64.b64encode(secrets.token_bytes(32)).decode()
-    return orjson.dumps({"current": key_id, "keys": {key_id: key}}, option=orjson.OPT_INDENT_2)
-
-
-def _public_jwk(private_key_file: Path, use: str) -> dict[str, str]:
-    try:
-        key = serialization.load_pem_private_key(private_key_file.read_bytes(), password=None)
-    except ValueError:
-        raise StackError(f"{private_key_file} is not a private key in PEM") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise StackError(f"{private_key_file} is not an Ed25519 key")
-    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
-    return members | {"kid": key_id(key), "use": "sig", "alg": "EdDSA", "dutyloop_use": use}
-
-
-def _trust(path: Path, keys: list[dict[str, str]]) -> None:
-    """Add our keys to the JWKS and keep what an operator has added, another issuer's for instance."""
-    try:
-        kept: list[dict[str, Any]] = orjson.loads(path.read_bytes())["keys"] if path.exists() else []
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise StackError(f"{path} is not a JSON Web Key Set") from None
-    missing = [key for key in keys if key not in kept]
-    if missing:
-        write_private(path, orjson.dumps({"keys": [*kept, *missing]}, option=orjson.OPT_INDENT_2))
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

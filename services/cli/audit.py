@@ -17,9 +17,9 @@ from dutyloop.audit.v1 import audit_pb2
 from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
 from services.audit.verify import OtherSchema, Verification
 from services.audit.verify import verify as verify_ledger
-from services.cli.connection import Connection, use_running_stack
+from services.cli.connection import Connection, take_data_dir, use_running_stack
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
-from services.cli.processes import DataDir, take_data_dir
+from services.cli.processes import DataDir
 from services.cli.verbs import AsJson, Person, Timeout, Verb, sub_app
 from services.cli.words import say
 from services.kit import temporal

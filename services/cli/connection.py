@@ -1,6 +1,5 @@
 """How the command line reaches a running dutyloop: the address, the keys, and the person's token."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ from services.cli.output import Exit, fail
 from services.cli.words import LOCALE, say
 from services.kit.clients import CHANNEL_OPTIONS
 from services.kit.errors import from_rpc_error
-from services.kit.settings import Settings, settings
+from services.kit.settings import Settings, adopt, settings
 from services.kit.tokens import PERSON_ISSUER, TokenSigner
 
-DATA_DIR_VARIABLE = "DUTYLOOP_DATA_DIR"
-TOKEN_VARIABLE = "DUTYLOOP_TOKEN"  # noqa: S105 (the name of a variable, not a secret)
 OPERATOR = "people/operator"
 CALL_SECONDS = 30.0
 TOKEN_SECONDS = 3_600
@@ -24,16 +21,21 @@ TOKEN_SECONDS = 3_600
 
 def data_dir() -> Path:
     """Return the data directory of the embedded stack: DUTYLOOP_DATA_DIR, else ``build/stack``."""
-    return Path(os.environ.get(DATA_DIR_VARIABLE) or "build/stack").absolute()
+    return settings().data_dir.absolute()
+
+
+def take_data_dir(chosen: Path | None) -> Path:
+    """Make ``--data-dir`` what the whole process uses."""
+    if chosen is not None:
+        adopt({"DUTYLOOP_DATA_DIR": str(chosen.absolute())}, over=True)
+    return data_dir()
 
 
 def use_running_stack() -> None:
     """Take over the environment of the embedded stack that runs in the data directory, if there is one."""
     file = data_dir() / "env.json"
     if file.exists():
-        for name, value in orjson.loads(file.read_bytes()).items():
-            os.environ.setdefault(name, value)
-        settings.cache_clear()
+        adopt(orjson.loads(file.read_bytes()))
 
 
 def issue_token(person: str, lifetime_seconds: int = TOKEN_SECONDS) -> str:
@@ -55,7 +57,8 @@ class Connection:
 
     def __init__(self, person: str | None = None) -> None:
         use_running_stack()
-        token = os.environ.get(TOKEN_VARIABLE) if person is None else None
+        own = settings().token
+        token = own.get_secret_value() if own is not None and person is None else None
         self._metadata = (
             ("authorization", f"Bearer {token or issue_token(person or OPERATOR)}"),
             ("accept-language", LOCALE),

@@ -10,6 +10,7 @@ import orjson
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from services.cli.fields import cell_of
@@ -62,7 +63,7 @@ def leave(code: int) -> NoReturn:
 
 def fail(text: str, code: Exit = Exit.FAILED) -> NoReturn:
     """Say what went wrong in one line and leave."""
-    err.print(f"[red]dutyloop:[/red] {text}", highlight=False)
+    err.print(f"[red]dutyloop:[/red] {escape(text)}", highlight=False)
     leave(code)
 
 

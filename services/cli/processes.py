@@ -13,9 +13,10 @@ import typer
 import uvloop
 
 from infra.demo import run as demo_run
+from infra.embedded.postgres_leftovers import find_orphans, remove_orphans
 from infra.embedded.process import DirectoryLock
 from infra.embedded.stack import Stack, StackConfig, StackError, running_environment
-from services.cli.connection import DATA_DIR_VARIABLE, data_dir, issue_token, use_running_stack
+from services.cli.connection import issue_token, take_data_dir, use_running_stack
 from services.cli.demo import DemoProgress
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.words import say
@@ -39,17 +40,13 @@ def register(app: typer.Typer) -> None:
     app.command(help=say("在嵌入式系统上完整演示一座城市的百日行动", "live through a city's campaign, embedded"))(demo)
     app.command(help=say("停止正在运行的嵌入式系统", "stop the running embedded stack"))(down)
     app.command(help=say("查看嵌入式系统状态", "show the embedded stack's state"))(status)
+    app.command(
+        help=say("列出或删除数据目录已不存在的数据库集簇", "list or remove clusters of deleted data directories")
+    )(clean)
     app.command(help=say("单独运行若干服务", "serve some services on their own"))(serve)
     app.command(help=say("单独运行流程执行器", "run the workflow worker on its own"))(worker)
     app.command(help=say("升级数据库结构", "bring the database schema up to date"))(migrate)
     app.command(help=say("签发开发用访问令牌", "issue a development access token"))(token)
-
-
-def take_data_dir(chosen: Path | None) -> Path:
-    """Make ``--data-dir`` what the whole process uses."""
-    if chosen is not None:
-        os.environ[DATA_DIR_VARIABLE] = str(chosen.absolute())
-    return data_dir()
 
 
 def up(
@@ -91,6 +88,7 @@ def up(
             out.print(say(f"dutyloop 已启动：gRPC {stack.grpc_address}", f"dutyloop is up: gRPC {stack.grpc_address}"))
             if told is not None:
                 out.print(say("演示城市已在此数据目录中", "the demo's city is in this data directory already"))
+                _show(told)
             elif with_demo and not await _put_the_city_in(stack, scale):
                 return
             if stack.temporal_ui_url:
@@ -116,18 +114,22 @@ async def _put_the_city_in(stack: Stack, scale: int) -> bool:
         err.print(say(*words))
         return False
     _show(outcome)
-    for mismatch in outcome.mismatches:
-        err.print(f"[red]{say(*mismatch)}[/red]", highlight=False)
     return True
 
 
 def _show(outcome: demo_run.Outcome) -> None:
-    """Print the demo's figures, and a note when the run took longer than it should."""
+    """Print the demo's figures, what of them does not match, and a note when the run took longer than it should."""
     print_table(say("演示结果", "demo"), ("", ""), list(outcome.figures.items()))
     seconds, limit = outcome.figures["wall_seconds"], outcome.figures["wall_seconds_limit"]
     if seconds > limit:
         words = (f"用时 {seconds} 秒，超过 {limit} 秒", f"note: it took {seconds} s, more than {limit} s")
         err.print(say(*words), highlight=False)
+    if outcome.mismatches:
+        count = len(outcome.mismatches)
+        err.print(say(f"演示结果有 {count} 处不符：", f"the demo does not match in {count} places:"), style="red")
+    for mismatch in outcome.mismatches:
+        # Not as markup: a list among the figures would vanish.
+        err.print(say(*mismatch), style="red", highlight=False, markup=False)
 
 
 def down(data: DataDir = None) -> None:
@@ -162,7 +164,7 @@ def demo(
     demo_run.write_report(outcome, scale, report)
     _show(outcome)
     if outcome.mismatches:
-        fail("\n".join(say(*mismatch) for mismatch in outcome.mismatches), Exit.MISMATCH)
+        fail(say("演示结果不符", "the demo does not match"), Exit.MISMATCH)
     out.print("DEMO OK")
     leave(Exit.OK)
 
@@ -179,6 +181,13 @@ def _running_pid(directory: Path) -> int | None:
 def status(data: DataDir = None, as_json: AsJson = False) -> None:
     """Show what runs and where; exit 5 when nothing does."""
     directory = take_data_dir(data)
+    orphans = len(find_orphans())
+    if orphans:
+        words = (
+            f"有 {orphans} 个数据库集簇的数据目录已不存在：dutyloop clean",
+            f"{orphans} clusters have lost their data directory: dutyloop clean",
+        )
+        err.print(say(*words), highlight=False)
     if _running_pid(directory) is None:
         err.print(say("没有正在运行的系统", "nothing is running"))
         leave(Exit.UNAVAILABLE)
@@ -187,6 +196,41 @@ def status(data: DataDir = None, as_json: AsJson = False) -> None:
         print_json(found)
     else:
         print_table(say("状态", "status"), ("", ""), sorted((str(key), str(value)) for key, value in found.items()))
+
+
+def clean(
+    remove: Annotated[
+        bool, typer.Option("--remove", help=say("删除所列集簇，无法恢复", "delete what is listed, for good"))
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the clusters that root's stacks have left where the data directory is gone; delete them when told to."""
+    try:
+        found = find_orphans()
+        removed = remove_orphans(found) if remove else []
+    except (StackError, OSError) as error:
+        fail(str(error))
+    if as_json:
+        print_json(
+            [
+                {"cluster": str(each.home), "data_dir": str(each.data_dir), "bytes": each.size_bytes}
+                | {"removed": each in removed}
+                for each in found
+            ]
+        )
+        return
+    columns = (say("集簇", "cluster"), say("原数据目录", "data directory it had"), "MiB")
+    rows = [(each.home, each.data_dir, each.size_bytes >> 20) for each in found]
+    print_table(say("数据目录已不存在的集簇", "clusters of deleted data directories"), columns, rows)
+    if remove:
+        out.print(say(f"已删除 {len(removed)} 个", f"{len(removed)} deleted"))
+    elif found:
+        words = (
+            "若数据目录只是被移动或未挂载，请勿删除。确认后运行 dutyloop clean --remove",
+            "a data directory that was only moved, or is not mounted, still needs its cluster;"
+            " when you are sure: dutyloop clean --remove",
+        )
+        out.print(say(*words), highlight=False)
 
 
 def serve(

@@ -1,21 +1,10 @@
 """Command-line words in Chinese and English, chosen by DUTYLOOP_LOCALE or the terminal's locale."""
 
-import locale
-import os
-
 from services.kit.catalogue import Locale
 from services.kit.labels import LABELS
+from services.kit.settings import terminal_locale
 
-
-def chosen_locale() -> Locale:
-    """Return DUTYLOOP_LOCALE when it names a language of ours, else Chinese unless the terminal is English."""
-    wanted = os.environ.get("DUTYLOOP_LOCALE") or os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
-    if not wanted:
-        wanted = locale.getlocale()[0] or ""
-    return "en" if wanted.lower().startswith("en") else "zh-CN"
-
-
-LOCALE: Locale = chosen_locale()
+LOCALE: Locale = terminal_locale()
 
 
 def say(chinese: str, english: str) -> str:

@@ -13,6 +13,7 @@ from services.kit.call import Call
 from services.kit.crypto import digest
 from services.kit.db import Database, Repeated
 from services.kit.ledger import Event
+from services.kit.migrate import OWNER
 from services.kit.policy import MethodRule
 from services.kit.settings import Settings
 
@@ -32,6 +33,7 @@ RULE = MethodRule(
     server_streaming=False,
 )
 
+ROOT_EXISTS = "SELECT EXISTS (SELECT FROM unit WHERE id = 'root')"
 INSERT_UNIT = """
 INSERT INTO unit (id, display_name, region_code, kind, path)
 VALUES ('root', '全国', '', 'COMMITTEE', 'root/')
@@ -51,8 +53,11 @@ VALUES ('operator', 'operator', 'operator', $1, '', 'root/')
 
 
 async def bootstrap(settings: Settings) -> str:
-    """Make the nationwide unit and its operator unless they exist; return the operator's resource name."""
-    database = await db.connect(settings, "directory")
+    """Make the nationwide unit and its operator unless they exist; return the operator's resource name.
+
+    As the owner: installing is part of migrating, which has no other password.
+    """
+    database = await db.connect(settings, "directory", role=OWNER)
     try:
         call = Call(
             rule=RULE,
@@ -66,7 +71,8 @@ async def bootstrap(settings: Settings) -> str:
             request_id="bootstrap",
             body_hash=digest(b"bootstrap"),
         )
-        if await database.stored_answer(call) is None:
+        # Not by its stored answer, which is forgotten in time.
+        if not await database.fetchval(ROOT_EXISTS):
             await _make(database, call)
     except Repeated:  # another process was first
         return OPERATOR
@@ -80,10 +86,11 @@ async def _make(database: Database, call: Call) -> None:
         # Two processes at once: the second waits here, then finds the stored answer when it finishes.
         await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('directory.bootstrap', 0))")
         person = directory_pb2.Person(name=OPERATOR, display_name="系统管理员", unit="units/root")
-        if await tx.fetchrow("SELECT FROM unit WHERE id = 'root'") is None:
-            for statement in (INSERT_UNIT, INSERT_PERSON, INSERT_POST):
-                await tx.execute(statement)
-            await tx.execute(INSERT_APPOINTMENT, IN_OFFICE_SINCE)
+        if await tx.fetchrow("SELECT FROM unit WHERE id = 'root'") is not None:
+            raise Repeated
+        for statement in (INSERT_UNIT, INSERT_PERSON, INSERT_POST):
+            await tx.execute(statement)
+        await tx.execute(INSERT_APPOINTMENT, IN_OFFICE_SINCE)
         objects = ["units/root", OPERATOR, "posts/operator", "appointments/operator"]
         payload = {"roles": ["OPERATOR"], "reach": "REGION", "start_date": IN_OFFICE_SINCE}
         tx.record(Event("directory.installation.bootstrapped", objects, payload, region_code="", unit_path="root/"))

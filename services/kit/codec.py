@@ -17,6 +17,7 @@ from temporalio.converter import (
 )
 
 from services.kit import crypto
+from services.kit.secret_files import read_secret
 
 ENCODING = b"binary/encrypted"
 
@@ -35,7 +36,7 @@ class CodecKeys:
     @classmethod
     def load(cls, path: Path) -> "CodecKeys":
         """Read ``{"current": id, "keys": {id: base64 of 32 bytes}}``."""
-        raw = orjson.loads(path.read_bytes())
+        raw = orjson.loads(read_secret(path))
         return cls(raw["current"], {key: base64.b64decode(value) for key, value in raw["keys"].items()})
 
 

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from services.kit.secret_files import read_secret
+
 DIGEST = "SHA-256"
 SIGNATURE = "Ed25519"
 CIPHER = "AES-256-GCM"
@@ -34,8 +36,11 @@ def decrypt(key: bytes, sealed: bytes, associated: bytes) -> bytes:
 
 
 def load_signing_key(path: Path) -> Ed25519PrivateKey:
-    """Read an Ed25519 private key (PEM, PKCS#8). Raises ValueError on any other kind of key."""
-    key = load_pem_private_key(path.read_bytes(), password=None)
+    """Read an Ed25519 private key (PEM, PKCS#8). Raises ValueError on any other kind of key.
+
+    Raises SettingsError where the file cannot be read, or can be by everybody.
+    """
+    key = load_pem_private_key(read_secret(path), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path.name} is not an Ed25519 key")
     return key

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from services.kit import ledger
 from services.kit.call import Call
 from services.kit.errors import DomainError, Overloaded, RequestIdReused, is_recorded
+from services.kit.secret_files import read_secret
 from services.kit.settings import Settings, required
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -375,18 +376,16 @@ async def _keep_session(connection: object) -> None:
 
 
 def role_password(settings: Settings, role: str) -> str:
-    """Return the database password of a role from the secrets file."""
-    secrets = orjson.loads(required(settings.database_secrets_file, "database_secrets_file").read_bytes())
-    password: str = secrets[role]
-    return password
+    """Return the database password of a role, from the one file that is named as the role."""
+    return read_secret(required(settings.database_secrets, "database_secrets") / role).decode().strip()
 
 
-async def connect(settings: Settings, schema: str) -> Database:
-    """Open the pool of the service that owns ``schema``; the role has the same name."""
+async def connect(settings: Settings, schema: str, *, role: str | None = None) -> Database:
+    """Open the pool of the service that owns ``schema``, as its role, which has the same name, or as another."""
     pool = await asyncpg.create_pool(
         required(settings.database_url, "database_url").get_secret_value(),
-        user=schema,
-        password=role_password(settings, schema),
+        user=role or schema,
+        password=role_password(settings, role or schema),
         min_size=1,
         max_size=settings.pool_size,
         timeout=CONNECT_SECONDS,

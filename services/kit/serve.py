@@ -32,7 +32,12 @@ class House:
 
     settings: Settings
     clients: Clients
-    temporal: Client
+    client: Client | None
+
+    @property
+    def temporal(self) -> Client:
+        """The client of Temporal; a process that hosts nothing with cases runs without codec keys."""
+        return required(self.client, "codec_keys_file")
 
     def cases(self, database: Database) -> Cases:
         """Return the cases of one service."""
@@ -90,7 +95,7 @@ async def _connect(settings: Settings, name: str) -> Database:
 async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
     """Serve the named services until ``stop`` is set; then finish what is in flight and close."""
     clients = Clients(settings, names[0] if len(names) == 1 else "host")
-    house = House(settings, clients, await temporal.connect(settings))
+    house = House(settings, clients, await temporal.connect(settings) if settings.codec_keys_file else None)
     databases = [await _connect(settings, name) for name in names]
     services = [load(name)(database, house) for name, database in zip(names, databases, strict=True)]
     clock: ReadClock = wall_clock

@@ -1,13 +1,18 @@
 """The one place that reads the environment: a frozen settings object per process."""
 
+import locale
+import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 T = TypeVar("T")
+PREFIX = "DUTYLOOP_"
+Locale = Literal["zh-CN", "en"]
 
 
 class SettingsError(Exception):
@@ -17,12 +22,12 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """Process settings, read from ``DUTYLOOP_*`` variables. Secrets have no default."""
 
-    model_config = SettingsConfigDict(env_prefix="DUTYLOOP_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: SecretStr | None = None
     """PostgreSQL URL without user and password; each service logs in as its own role."""
-    database_secrets_file: Path | None = None
-    """JSON object: database role name to password. Required by every process with a store."""
+    database_secrets: Path | None = None
+    """Folder with a file per database role, named as the role, that holds its password; each process reads its own."""
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "dutyloop"
     temporal_task_queue: str = "dutyloop"
@@ -44,10 +49,14 @@ class Settings(BaseSettings):
     """Ed25519 private key (PEM) with which the sequencer signs ledger checkpoints."""
     checkpoint_file: Path | None = None
     """Where signed checkpoints are also kept outside the database."""
+    token: SecretStr | None = None
+    """The access token of whoever uses the command line; without one the development issuer signs."""
+    data_dir: Path = Path("build/stack")
+    """Where the embedded stack keeps everything; the command line looks there for a running one."""
     audience: str = "dutyloop"
     virtual_time: bool = False
     """Business time is directory's forward-only clock instead of the wall clock."""
-    locale: Literal["zh-CN", "en"] = "zh-CN"
+    locale: Locale = "zh-CN"
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pool_size: int = Field(default=5, ge=1, le=5)
@@ -69,8 +78,30 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = "DUTYLOOP_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{name}: {first['msg']}") from None
+
+
+def settings_of(variables: Mapping[str, str]) -> Settings:
+    """Return the settings of a stack whose ``DUTYLOOP_*`` variables are given; the environment has the rest."""
+    given: dict[str, Any] = {name.removeprefix(PREFIX).lower(): value for name, value in variables.items()}
+    return Settings(**given)
+
+
+def adopt(variables: Mapping[str, str], *, over: bool = False) -> None:
+    """Put variables into the environment of this process; those that it has already stand unless ``over``."""
+    for name, value in variables.items():
+        if over or name not in os.environ:
+            os.environ[name] = value
+    settings.cache_clear()
+
+
+def terminal_locale() -> Locale:
+    """Return DUTYLOOP_LOCALE when it names a language of ours, else Chinese unless the terminal is English."""
+    wanted = os.environ.get("DUTYLOOP_LOCALE") or os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
+    if not wanted:
+        wanted = locale.getlocale()[0] or ""
+    return "en" if wanted.lower().startswith("en") else "zh-CN"
 
 
 def required(value: T | None, name: str) -> T:

@@ -44,15 +44,20 @@ class TrustedKey:
     key: jwt.PyJWK
     use: Use
     issuer: str
+    subject: str = ""
+    """The only one it may vouch for; empty when it may for any of its kind."""
 
 
 def load_trusted_keys(path: Path) -> dict[str, TrustedKey]:
-    """Read a JWKS whose keys carry ``dutyloop_use`` (person or service), optionally ``dutyloop_issuer``."""
+    """Read a JWKS whose keys carry ``dutyloop_use`` (person or service).
+
+    Optional: ``dutyloop_issuer``, and ``dutyloop_subject`` for a key that is one service's alone.
+    """
     keys: dict[str, TrustedKey] = {}
     for raw in orjson.loads(path.read_bytes())["keys"]:
         use: Use = "service" if raw.get("dutyloop_use") == "service" else "person"
         issuer = raw.get("dutyloop_issuer") or (SERVICE_ISSUER if use == "service" else PERSON_ISSUER)
-        keys[raw["kid"]] = TrustedKey(jwt.PyJWK(raw), use, issuer)
+        keys[raw["kid"]] = TrustedKey(jwt.PyJWK(raw), use, issuer, raw.get("dutyloop_subject", ""))
     return keys
 
 
@@ -97,7 +102,7 @@ class TokenVerifier:
         )
         name = str(claims["sub"])
         prefix = "services/" if trusted.use == "service" else "people/"
-        if not name.startswith(prefix):
+        if not name.startswith(prefix) or (trusted.subject and name != trusted.subject):
             raise Unauthenticated
         return Subject(name, trusted.use), float(claims["exp"])
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import asyncpg
 import grpc
-from pydantic import SecretStr
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.plan.v1 import plan_pb2
@@ -97,9 +96,7 @@ async def running() -> AsyncIterator[Bench]:
     try:
         await stack.start()
         postgres = stack._running.postgres
-        names = {name.removeprefix("DUTYLOOP_").lower(): value for name, value in stack.environment.items()}
-        url = SecretStr(names.pop("database_url"))
-        settings = Settings(database_url=url, **names)  # type: ignore[arg-type]
+        settings = stack.settings()
         async with grpc.aio.insecure_channel(stack.grpc_address) as channel:
             client = await temporal.connect(settings)
             nobody = RunningHouse(settings, SERVED, channel, NOBODY, client)

@@ -1,13 +1,48 @@
-"""One house in parts for the tests that hurt it and wait until it is well again; its time is real time."""
+"""Servers to look at, users to run them as, and a house in parts to hurt; its time is real time."""
 
-from collections.abc import AsyncIterator
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from infra.embedded.postgres import EmbeddedPostgres
 from tests.faults.parts import Parts
+from tests.faults.system import Account, accounts
 from tests.integration.house import RunningHouse
 from tests.integration.people import City, settle
+
+collect_ignore = [] if os.geteuid() == 0 else ["test_embedded_as_root.py"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    """One running PostgreSQL for the tests that only look."""
+    running = EmbeddedPostgres(tmp_path_factory.mktemp("server"))
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.destroy()
+
+
+@pytest.fixture(params=accounts(), ids=lambda account: account.name)
+def account(request: pytest.FixtureRequest) -> Account:
+    """Each user to run the stack as."""
+    found: Account = request.param
+    return found
+
+
+@pytest.fixture
+def home(account: Account) -> Iterator[Path]:
+    """A folder of that user's."""
+    folder = Path(tempfile.mkdtemp(prefix="dutyloop-home-"))
+    os.chown(folder, account.uid, -1)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -14,14 +14,15 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from infra.embedded.keys import make_keys
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import Child, free_port, run_to_end, while_alive
-from infra.embedded.stack import make_keys
+from infra.embedded.stack import environment_of
 from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.bootstrap import OPERATOR
 from services.kit import temporal as kit_temporal
 from services.kit.clients import CHANNEL_OPTIONS
-from services.kit.settings import Settings
+from services.kit.settings import Settings, settings_of
 from tests.faults.link import Link
 from tests.integration.house import NOBODY, RunningHouse, hosted_services
 
@@ -48,7 +49,7 @@ class Parts:
         await self.link.start(self.postgres.socket_dir)
         self.environment = {
             "DUTYLOOP_DATABASE_URL": self.postgres.url,
-            "DUTYLOOP_DATABASE_SECRETS_FILE": str(self.postgres.secrets_file),
+            "DUTYLOOP_DATABASE_SECRETS": str(self.postgres.secrets_dir),
             "DUTYLOOP_TEMPORAL_ADDRESS": self.temporal.address,
             "DUTYLOOP_TEMPORAL_NAMESPACE": self.temporal.namespace,
             "DUTYLOOP_LISTEN_ADDRESS": self.grpc_address,
@@ -60,7 +61,7 @@ class Parts:
             "migrate",
             [sys.executable, "-m", "services.cli.main", "migrate"],
             log_file=self._log("migrate"),
-            env=self._child_environment(),
+            env=self._child_environment("migrate"),
             cwd=self._data_dir,
             timeout=START_SECONDS,
         )
@@ -109,9 +110,7 @@ class Parts:
 
     def settings(self) -> Settings:
         """Return the settings of the house, its database reached directly."""
-        return Settings(
-            **{name.removeprefix("DUTYLOOP_").lower(): value for name, value in self.environment.items()}  # type: ignore[arg-type]
-        )
+        return settings_of(self.environment)
 
     @contextlib.asynccontextmanager
     async def house(self) -> AsyncIterator[RunningHouse]:
@@ -125,16 +124,16 @@ class Parts:
     def _log(self, name: str) -> Path:
         return self._data_dir / "logs" / f"{name}.log"
 
-    def _child_environment(self, **changes: str) -> dict[str, str]:
+    def _child_environment(self, part: str, **changes: str) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("DUTYLOOP_")}
-        return {**own, **self.environment, "PYTHONSAFEPATH": "1", **changes}
+        return environment_of(part, {**own, **self.environment, **changes}, self._data_dir)
 
     async def _child(self, name: str, *arguments: str, **changes: str) -> Child:
         return await Child.start(
             name,
             [sys.executable, "-m", "services.cli.main", *arguments],
             log_file=self._log(name),
-            env=self._child_environment(**changes),
+            env=self._child_environment(name, **changes),
             cwd=self._data_dir,
         )
 

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,32 +29,18 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from infra.demo import run as demo_run
-from infra.embedded import postgres as postgres_module
-from infra.embedded.postgres import OWNER, ROLES, SERVICE_ROLES, SYSTEM_DIR, EmbeddedPostgres
+from infra.embedded import postgres_cluster
+from infra.embedded.postgres import OWNER, ROLES, SERVICE_ROLES, EmbeddedPostgres
 from infra.embedded.process import Child, DirectoryLock, OsUser, StackError, free_port, last_line
-from infra.embedded.stack import Stack, StackConfig, running_environment
+from infra.embedded.stack import CONFIDENTIAL, Stack, StackConfig, running_environment
 from infra.embedded.temporal import EmbeddedTemporal
 from services.kit.settings import settings
+from tests.faults.system import ROOT, Account, as_user, files_below
 
 AS_ROOT = os.geteuid() == 0
-Left = Callable[[], set[psutil.Process]]
-
 STRANGER = 54321
 """A user id that owns nothing here and need not exist."""
-
-STRANGER_TRIES = """
-import os, socket, sys
-os.setgroups([])
-os.setresgid(int(sys.argv[1]), int(sys.argv[1]), int(sys.argv[1]))
-os.setresuid(int(sys.argv[1]), int(sys.argv[1]), int(sys.argv[1]))
-for path in sys.argv[2:]:
-    for attempt in (open, os.listdir, lambda p: socket.socket(socket.AF_UNIX).connect(p)):
-        try:
-            attempt(path)
-        except OSError:
-            continue
-        print(path)
-"""
+Left = Callable[[], set[psutil.Process]]
 
 FAKE_SERVICES = """
 import json, os, pathlib, sys, time
@@ -94,11 +81,6 @@ async def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
         await asyncio.sleep(0.02)
 
 
-def files_below(folder: Path) -> dict[Path, os.stat_result]:
-    """What is in a folder, links aside."""
-    return {path: path.stat() for path in folder.rglob("*") if not path.is_symlink()}
-
-
 def run_as(account: OsUser | None, command: list[str]) -> "subprocess.Popen[bytes]":
     """Start something as the account that runs PostgreSQL, untied from this process."""
     if account is None:
@@ -108,20 +90,23 @@ def run_as(account: OsUser | None, command: list[str]) -> "subprocess.Popen[byte
     )
 
 
+@contextlib.contextmanager
+def closed_folder() -> Iterator[Path]:
+    """A folder that nobody but root can write to; whoever runs the tests is not root while it is there."""
+    folder = Path(tempfile.mkdtemp(prefix="dutyloop-closed-"))
+    folder.chmod(0o555)
+    try:
+        with as_user(STRANGER) if AS_ROOT else contextlib.nullcontext():
+            yield folder
+    finally:
+        folder.rmdir()
+
+
 async def connect(
     server: EmbeddedPostgres, role: str, password: str | None = None, database: str = "dutyloop"
 ) -> "asyncpg.Connection[asyncpg.Record]":
     password = server.secrets[role] if password is None else password
     return await asyncpg.connect(server.url_of(database), user=role, password=password)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
-    """One running server for the tests that only look."""
-    running = EmbeddedPostgres(tmp_path_factory.mktemp("server"))
-    await running.start()
-    yield running
-    await running.destroy()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -163,9 +148,7 @@ async def stack(tmp_path: Path, no_settings: pytest.MonkeyPatch) -> AsyncIterato
     yield whole
     await whole.stop()
     left_behind = EmbeddedPostgres(data_dir)
-    if (data_dir / "secrets.json").exists():
-        await left_behind.start()
-        await left_behind.destroy()
+    await left_behind.destroy()
 
 
 # PostgreSQL
@@ -181,7 +164,7 @@ async def test_data_survives_a_restart(own_server: EmbeddedPostgres, left: Left)
     await own_server.stop()
     assert not left()
 
-    again = EmbeddedPostgres(own_server.secrets_file.parent)
+    again = EmbeddedPostgres(own_server.secrets_dir.parent)
     await again.start()
     connection = await connect(again, OWNER)
     kept = await connection.fetchval("SELECT id FROM duty.item")
@@ -189,6 +172,48 @@ async def test_data_survives_a_restart(own_server: EmbeddedPostgres, left: Left)
     await again.stop()
 
     assert (42, secrets) == (kept, again.secrets)
+
+
+STARTS_TWICE = """
+import asyncio, json, sys
+from pathlib import Path
+import asyncpg, psutil
+from infra.embedded.postgres import OWNER, EmbeddedPostgres
+
+async def main():
+    told = []
+    for statement in ("CREATE TABLE public.kept AS SELECT 42 AS id", "SELECT 1"):
+        server = EmbeddedPostgres(Path(sys.argv[1]))
+        await server.start()
+        connection = await asyncpg.connect(server.url, user="postgres", password=server.superuser_password)
+        await connection.execute(statement)
+        kept = await connection.fetchval("SELECT id FROM public.kept")
+        await connection.close()
+        uid = psutil.Process(server.child.pid).uids().effective
+        told.append([kept, uid, str(server.cluster), sorted(server.secrets.values())])
+        await server.stop()
+    await server.destroy()
+    print(json.dumps(told))
+
+asyncio.run(main())
+"""
+
+
+async def test_the_cluster_is_where_its_user_can_keep_it(account: Account, home: Path) -> None:
+    """Root would have PostgreSQL refuse to run; anybody else would need a directory that only root can make."""
+    running = await asyncio.create_subprocess_exec(
+        *(*account.command, sys.executable, "-c", STARTS_TWICE, str(home / "data")),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    output, _ = await asyncio.wait_for(running.communicate(), 120)
+    first, second = json.loads(output)
+    assert first == second
+    kept, uid, cluster, _ = first
+    assert (kept, uid == account.uid, uid == 0) == (42, not account.is_root, False)
+    place = postgres_cluster.SYSTEM_DIR if account.is_root else home / "data"
+    assert place in Path(cluster).parents
+    assert cluster not in {str(path) for path in place.rglob("*")}
 
 
 async def test_a_killed_server_is_told_and_starts_again(own_server: EmbeddedPostgres) -> None:
@@ -264,7 +289,7 @@ async def test_an_interrupted_first_start_is_begun_anew(
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(postgres_module, "run_to_end", interrupted)
+        patch.setattr(postgres_cluster, "run_to_end", interrupted)
         with pytest.raises(asyncio.CancelledError):
             await own_server.start()
     await own_server.start()
@@ -302,65 +327,10 @@ async def test_permissions_of_parents_are_left_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((private / "new" / "data").stat().st_mode) == 0o700
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root keeps the cluster outside the data directory")
-async def test_a_copied_data_directory_is_refused_and_a_moved_one_followed(tmp_path: Path) -> None:
-    """Two stacks would run on one cluster, or a renamed directory would come up empty."""
-    original = EmbeddedPostgres(tmp_path / "original")
-    await original.start()
-    await original.stop()
-    shutil.copytree(tmp_path / "original", tmp_path / "copy")
-    with pytest.raises(StackError, match=r"copy is a copy of .*original, whose"):
-        await EmbeddedPostgres(tmp_path / "copy").start()
-    (tmp_path / "original").rename(tmp_path / "moved")
-    moved = EmbeddedPostgres(tmp_path / "moved")
-    await moved.start()
-    assert original.cluster == moved.cluster
-    await moved.destroy()
-
-
-@pytest.mark.skipif(not AS_ROOT, reason="an ordinary user reaches its own virtual environment")
-async def test_programs_below_a_private_home_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installed below /root, PostgreSQL could not be run by an account that may run it."""
-    wheel = postgres_module._wheel_root()
-    private = tmp_path / "private"
-    private.mkdir(mode=0o700)
-    shutil.copytree(wheel / "pginstall", private / wheel.name / "pginstall", symlinks=True)
-    shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), private / f"{wheel.name}.libs")
-    system_dir = SYSTEM_DIR.with_name(f"dutyloop-test-{os.getpid()}")
-    monkeypatch.setattr(postgres_module, "_wheel_root", lambda: private / wheel.name)
-    monkeypatch.setattr(postgres_module, "SYSTEM_DIR", system_dir)
-    running = EmbeddedPostgres(tmp_path / "data")
-    try:
-        await running.start()
-        program = Path(psutil.Process(running.child.pid).exe())
-        assert system_dir in program.parents
-        found = await asyncio.to_thread(files_below, system_dir / program.relative_to(system_dir).parts[0])
-        assert {path for path, status in found.items() if status.st_mode & 0o022 or status.st_uid != 0} == set()
-        assert stat.S_IMODE(private.lstat().st_mode) == 0o700
-        await running.stop()
-        await running.start()
-        again = await asyncio.to_thread(files_below, system_dir / program.relative_to(system_dir).parts[0])
-        assert found[program].st_ctime_ns == again[program].st_ctime_ns
-    finally:
-        await running.destroy()
-        shutil.rmtree(system_dir, ignore_errors=True)
-
-
-@pytest.mark.skipif(not AS_ROOT, reason="an ordinary user has no system directory")
-async def test_a_system_directory_others_can_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another user could put programs there that root then starts, or take the data away."""
-    open_to_all = tmp_path / "system"
-    open_to_all.mkdir()
-    open_to_all.chmod(0o777)
-    monkeypatch.setattr(postgres_module, "SYSTEM_DIR", open_to_all)
-    with pytest.raises(StackError, match=r"must be a directory that belongs to root and only root can write$"):
-        await EmbeddedPostgres(tmp_path / "data").start()
-
-
 async def test_a_second_server_on_the_same_data_is_refused(server: EmbeddedPostgres) -> None:
     """A second start would take the running server for an orphan and stop it under its users."""
     with pytest.raises(StackError, match=rf"^the PostgreSQL of .+ is in use by process {os.getpid()}$"):
-        await EmbeddedPostgres(server.secrets_file.parent).start()
+        await EmbeddedPostgres(server.secrets_dir.parent).start()
     connection = await connect(server, "plan")
     await connection.close()
 
@@ -384,26 +354,6 @@ async def test_a_cluster_is_destroyed_by_whoever_comes_later(tmp_path: Path) -> 
     assert {path.name for path in data_dir.iterdir()} == {"logs", "postgres.lock"}
     await earlier.start()
     await earlier.destroy()
-
-
-@pytest.mark.skipif(not AS_ROOT, reason="only root keeps the cluster outside the data directory")
-async def test_only_clusters_of_ours_are_destroyed(tmp_path: Path) -> None:
-    """A marker that somebody edited would have root delete any folder, a copied one that of the original."""
-    data_dir = tmp_path / "data"
-    original = EmbeddedPostgres(data_dir)
-    await original.start()
-    await original.stop()
-    shutil.copytree(data_dir, tmp_path / "copy")
-    with pytest.raises(StackError, match=r"copy is a copy of .*data, whose"):
-        await EmbeddedPostgres(tmp_path / "copy").destroy()
-    assert original.cluster.exists()
-    await original.destroy()
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    (data_dir / "postgres.json").write_text(json.dumps({"system_cluster": str(precious)}))
-    with pytest.raises(StackError, match=r"does not name a cluster below "):
-        await EmbeddedPostgres(data_dir).destroy()
-    assert precious.exists()
 
 
 # Separation of the database roles
@@ -502,45 +452,16 @@ async def test_passwords_are_not_logged(server: EmbeddedPostgres) -> None:
 
 def test_private_files_have_private_modes(server: EmbeddedPostgres) -> None:
     """Any user of the machine could read the passwords."""
-    data_dir = server.secrets_file.parent
+    data_dir = server.secrets_dir.parent
+    secrets = [server.secrets_dir / role for role in ROLES]
     modes = {
         str(path): stat.S_IMODE(path.stat().st_mode)
-        for path in [*data_dir.iterdir(), *(data_dir / "logs").iterdir(), server.cluster, server.socket_dir]
+        for path in [
+            *(*data_dir.iterdir(), *secrets, *(data_dir / "logs").iterdir()),
+            *(server.cluster, server.socket_dir),
+        ]
     }
     assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
-
-
-@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
-def test_another_user_reaches_nothing(server: EmbeddedPostgres) -> None:
-    """Any user of the machine could read the data or talk to the server."""
-    data_dir = server.secrets_file.parent
-    targets = [
-        *(server.secrets_file, data_dir / "superuser.secret", data_dir, server.log_file),
-        *(server.cluster, server.cluster / "pg_hba.conf", server.cluster / "PG_VERSION"),
-        *(server.socket_dir, server.socket_dir / ".s.PGSQL.5432"),
-    ]
-    tried = subprocess.run(
-        [sys.executable, "-I", "-c", STRANGER_TRIES, str(STRANGER), *map(str, targets), "/"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert tried.stdout.strip() == "/"
-
-
-@pytest.mark.skipif(not AS_ROOT, reason="an ordinary user runs PostgreSQL as itself")
-def test_root_does_not_run_postgresql(server: EmbeddedPostgres) -> None:
-    """A flaw in PostgreSQL would hand over the machine."""
-    server_process = psutil.Process(server.child.pid)
-    uids = [process.uids() for process in (server_process, *server_process.children(recursive=True))]
-    assert server.os_user is not None
-    assert {(server.os_user.uid,) * 3} == {tuple(each) for each in uids}
-    groups = [
-        line.split()[1:]
-        for line in Path(f"/proc/{server.child.pid}/status").read_text().splitlines()
-        if line.startswith("Groups:")
-    ]
-    assert groups == [[]]
 
 
 # Temporal
@@ -641,27 +562,6 @@ async def test_a_child_that_cannot_be_run_is_told(tmp_path: Path) -> None:
         await child.watch()
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
-async def test_a_child_of_another_account_keeps_nothing_of_root(tmp_path: Path) -> None:
-    """PostgreSQL would keep root's groups, or its parent-death signal would be lost with the change."""
-    log = tmp_path / "logs" / "child.log"
-    groups = os.getgroups()
-    os.setgroups([STRANGER + 1])
-    try:
-        child = await Child.start(
-            "child",
-            ["/bin/sh", "-c", "echo $(id -u) $(id -G) $(umask)"],
-            log_file=log,
-            env={"PATH": "/usr/bin:/bin"},
-            cwd=Path("/"),
-            os_user=OsUser("stranger", STRANGER, STRANGER),
-        )
-        await child.wait()
-    finally:
-        os.setgroups(groups)
-    assert last_line(log) == f"{STRANGER} {STRANGER} 0077"
-
-
 async def test_a_deaf_child_is_killed(tmp_path: Path, left: Left) -> None:
     """A child that ignores SIGTERM would keep the stack from stopping."""
     log = tmp_path / "logs" / "child.log"
@@ -739,10 +639,8 @@ async def test_an_unusable_data_directory_is_told(tmp_path: Path, monkeypatch: p
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     with pytest.raises(StackError, match=r"^data directory .*/circle cannot be used: "):
         await start(tmp_path / "circle").start()
-    if not AS_ROOT:
-        (tmp_path / "closed").mkdir(mode=0o500)
-        with pytest.raises(StackError, match=r"/closed cannot be used: Permission denied$"):
-            await start(tmp_path / "closed").start()
+    with closed_folder() as closed, pytest.raises(StackError, match=rf"{closed} cannot be used: Permission denied$"):
+        await start(closed).start()
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
     with pytest.raises(StackError, match=r"^no space in .*: 1 MiB free, \d+ MiB needed$"):
@@ -759,7 +657,16 @@ async def test_the_stack_starts_watches_and_leaves_nothing(stack: Stack, left: L
     await until(lambda: (data_dir / "calls.log").read_text().count("\n") == 3)
     calls = [json.loads(line) for line in (data_dir / "calls.log").read_text().splitlines()]
     assert [arguments for arguments, _ in calls] == [["migrate"], ["serve", "--all"], ["worker"]]
-    assert all(stack.environment == environment for _, environment in calls)
+    given = dict(zip(("migrate", "services", "worker"), (environment for _, environment in calls), strict=True))
+    open_to_all = {name: value for name, value in stack.environment.items() if name not in CONFIDENTIAL}
+    database = {"DUTYLOOP_DATABASE_URL", "DUTYLOOP_DATABASE_SECRETS"}
+    keys = {"DUTYLOOP_SERVICE_KEY_FILE", "DUTYLOOP_CODEC_KEYS_FILE"}
+    secrets = {"migrate": database, "services": database | keys | {"DUTYLOOP_CHECKPOINT_KEY_FILE"}, "worker": keys}
+    assert {part: set(environment) for part, environment in given.items()} == {
+        part: set(open_to_all) | names for part, names in secrets.items()
+    }
+    assert given["services"]["DUTYLOOP_SERVICE_KEY_FILE"] == str(data_dir / "service.key")
+    assert given["worker"]["DUTYLOOP_SERVICE_KEY_FILE"] == str(data_dir / "worker.key")
     assert stack.environment["DUTYLOOP_VIRTUAL_TIME"] == "1"
     assert stack.environment == running_environment(data_dir)
     files = await asyncio.to_thread(files_below, data_dir)
@@ -784,11 +691,12 @@ async def test_keys_are_made_once_and_an_added_issuer_is_kept(stack: Stack) -> N
     await stack.start()
     trusted = stack.data_dir / "trusted_keys.json"
     keys = json.loads(trusted.read_text())["keys"]
-    assert [key["dutyloop_use"] for key in keys] == ["service", "person"]
+    assert [key["dutyloop_use"] for key in keys] == ["service", "service", "person"]
+    assert [key.get("dutyloop_subject") for key in keys] == [None, "services/worker", None]
     assert all((key["kty"], key["crv"]) == ("OKP", "Ed25519") and "d" not in key for key in keys)
     codec = json.loads((stack.data_dir / "codec_keys.json").read_text())
     assert [codec["current"]] == list(codec["keys"])
-    names = ("service.key", "issuer.key", "checkpoint.key", "codec_keys.json", "secrets.json")
+    names = ("service.key", "worker.key", "issuer.key", "checkpoint.key", "codec_keys.json", "secrets/hazard")
     before = [(stack.data_dir / name).read_bytes() for name in names]
     stack.ask_to_stop()
     await asyncio.wait_for(stack.wait(), 1)
@@ -833,12 +741,12 @@ async def test_each_taken_port_of_the_stack_is_told(tmp_path: Path) -> None:
 
 async def test_external_servers_are_not_started(tmp_path: Path, no_settings: pytest.MonkeyPatch, left: Left) -> None:
     """A stack pointed at a real database would quietly write into an empty one of its own."""
-    secrets = tmp_path / "their-secrets.json"
+    secrets = tmp_path / "their-secrets"
     no_settings.setenv("DUTYLOOP_DATABASE_URL", "postgresql://db.example/dutyloop")
     no_settings.setenv("DUTYLOOP_TEMPORAL_ADDRESS", "temporal.example:7233")
-    with pytest.raises(StackError, match=r"DUTYLOOP_DATABASE_SECRETS_FILE, which is not set$"):
+    with pytest.raises(StackError, match=r"DUTYLOOP_DATABASE_SECRETS, which is not set$"):
         await Stack(StackConfig(tmp_path / "data", services=(), worker=False)).start()
-    no_settings.setenv("DUTYLOOP_DATABASE_SECRETS_FILE", str(secrets))
+    no_settings.setenv("DUTYLOOP_DATABASE_SECRETS", str(secrets))
     settings.cache_clear()
     with pytest.raises(StackError, match=r"^--virtual-time is refused with an external database"):
         await Stack(StackConfig(tmp_path / "data", virtual_time=True)).start()
@@ -847,7 +755,7 @@ async def test_external_servers_are_not_started(tmp_path: Path, no_settings: pyt
     assert not left()
     assert external.environment["DUTYLOOP_DATABASE_URL"] == "postgresql://db.example/dutyloop"
     assert external.environment["DUTYLOOP_TEMPORAL_ADDRESS"] == "temporal.example:7233"
-    assert str(secrets) == external.environment["DUTYLOOP_DATABASE_SECRETS_FILE"]
+    assert str(secrets) == external.environment["DUTYLOOP_DATABASE_SECRETS"]
     await external.stop()
 
 

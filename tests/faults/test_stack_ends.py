@@ -24,8 +24,9 @@ from infra.embedded.process import DirectoryLock, free_port
 from infra.embedded.stack import Stack, StackConfig
 from services.directory.bootstrap import OPERATOR
 from services.kit import temporal as kit_temporal
-from services.kit.settings import Settings, settings
+from services.kit.settings import settings
 from tests.faults.record import check_assigned_once, eventually, keep_trying
+from tests.faults.system import ROOT, Account
 from tests.integration.house import NOBODY, RunningHouse, hosted_services
 from tests.integration.people import City, settle
 from workflows.payloads import rectification
@@ -45,8 +46,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.asynccontextmanager
 async def house_of(stack: Stack) -> AsyncIterator[RunningHouse]:
     """The house of a running stack, as its callers know it."""
-    given = {name.removeprefix("DUTYLOOP_").lower(): value for name, value in stack.environment.items()}
-    current = Settings(**given)  # type: ignore[arg-type]
+    current = stack.settings()
     async with grpc.aio.insecure_channel(stack.grpc_address) as channel:
         client = await kit_temporal.connect(current)
         without = RunningHouse(current, hosted_services(), channel, NOBODY, client)
@@ -112,15 +112,16 @@ async def check_overdue_on_time(city: City, hazard: hazard_pb2.Hazard) -> None:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def up(tmp_path: Path, plain_environment: None) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``dutyloop up`` in a process of its own, serving."""
-    data_dir = tmp_path / "data"
+async def up(account: Account, home: Path, plain_environment: None) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``dutyloop up`` in a process of its own, serving; once for each user to run it as."""
+    data_dir = home / "data"
     command = [sys.executable, "-m", "services.cli.main", "up", "--data-dir", str(data_dir), "--ui-port", "0"]
     process = await asyncio.create_subprocess_exec(
-        *command,
+        *(*account.command, *command),
         *("--port", str(free_port()), "--temporal-port", str(free_port())),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
     )
 
     async def serves() -> bool:
@@ -151,19 +152,20 @@ async def all_gone(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
-async def test_ctrl_c_leaves_nothing_behind(up: asyncio.subprocess.Process, tmp_path: Path) -> None:
+async def test_ctrl_c_leaves_nothing_behind(up: asyncio.subprocess.Process, account: Account, home: Path) -> None:
     """Whoever stops the stack and starts it again would meet its own leftovers on every port."""
-    started = below(up, tmp_path / "data")
+    started = below(up, home / "data")
+    assert {each.uids().real for each in started if each.name() != "postgres"} == {account.uid}
     up.send_signal(signal.SIGINT)
     _, errors = await asyncio.wait_for(up.communicate(), 60)
     assert (up.returncode, errors) == (0, b"")
     assert await all_gone(started)
-    assert not DirectoryLock.is_held(tmp_path / "data" / "lock")
+    assert not DirectoryLock.is_held(home / "data" / "lock")
 
 
-async def test_a_killed_stack_leaves_nothing_behind(up: asyncio.subprocess.Process, tmp_path: Path) -> None:
+async def test_a_killed_stack_leaves_nothing_behind(up: asyncio.subprocess.Process, home: Path) -> None:
     """The out-of-memory killer would leave servers on the data that nobody watches any more."""
-    started = below(up, tmp_path / "data")
+    started = below(up, home / "data")
     up.kill()
     await up.communicate()
 

@@ -29,7 +29,7 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Em
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
     try:
         await server.start()
-        await migrate(Settings(database_url=server.url, database_secrets_file=server.secrets_file))
+        await migrate(Settings(database_url=server.url, database_secrets=server.secrets_dir))
         yield server
     finally:
         await server.destroy()
@@ -79,7 +79,7 @@ async def house(
     postgres: EmbeddedPostgres, new_database: NewDatabase, temporal: EmbeddedTemporal, keys: Path
 ) -> AsyncIterator[RunningHouse]:
     """A city's house of its own for each module."""
-    async with running_house(await new_database(), postgres.secrets_file, temporal, keys) as running:
+    async with running_house(await new_database(), postgres.secrets_dir, temporal, keys) as running:
         yield running
 
 

@@ -26,9 +26,9 @@ from temporalio.client import Client
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from dutyloop.hazard.v1.hazard_pb2_grpc import HazardServiceStub
+from infra.embedded.keys import make_keys
 from infra.embedded.postgres import OWNER
 from infra.embedded.process import free_port
-from infra.embedded.stack import make_keys
 from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.bootstrap import bootstrap
 from services.kit import temporal as kit_temporal
@@ -318,14 +318,14 @@ async def _until_silent(parts: Any, patience: float) -> bytes:
 
 @contextlib.asynccontextmanager
 async def running_house(
-    database_url: str, secrets_file: Path, temporal: EmbeddedTemporal, keys: Path, **changes: Any
+    database_url: str, secrets: Path, temporal: EmbeddedTemporal, keys: Path, **changes: Any
 ) -> AsyncIterator[RunningHouse]:
     """Run services and worker; ``changes`` are settings. Cases still running at the end are terminated."""
     address = f"127.0.0.1:{free_port()}"
     key_files = {name.removeprefix("DUTYLOOP_").lower(): path for name, path in make_keys(keys).items()}
     given = {
         "database_url": database_url,
-        "database_secrets_file": secrets_file,
+        "database_secrets": secrets,
         "temporal_address": temporal.address,
         "temporal_namespace": temporal.namespace,
         "temporal_task_queue": f"house-{uuid.uuid4().hex[:8]}",

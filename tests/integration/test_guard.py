@@ -359,7 +359,7 @@ async def narrow(
     def opened() -> Any:
         return running_house(
             database,
-            postgres.secrets_file,
+            postgres.secrets_dir,
             temporal,
             keys,
             max_concurrent_calls=8,

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dutyloop.hazard.v1 import hazard_pb2
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.process import write_private
 from services.audit import checkpoints, merkle, ranges, verify
 from services.audit.checkpoints import CheckpointFile, NoteError
 from services.audit.express import BATCH, COPY_BATCHES, Express
@@ -105,10 +106,10 @@ async def opened(postgres: EmbeddedPostgres, url: str, folder: Path) -> AsyncIte
     key = folder / "checkpoint.key"
     if not key.exists():
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        key.write_bytes(pem)
+        write_private(key, pem)
     settings = Settings(
         database_url=url,
-        database_secrets_file=postgres.secrets_file,
+        database_secrets=postgres.secrets_dir,
         checkpoint_key_file=key,
         checkpoint_file=folder / "checkpoints.txt",
     )

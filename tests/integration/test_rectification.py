@@ -753,7 +753,7 @@ async def test_while_temporal_is_down_reads_and_reports_go_on(
 ) -> None:
     """An outage of the engine would stop the whole city, or lose what was reported meanwhile."""
     keys = tmp_path_factory.mktemp("frail-keys")
-    async with running_house(await new_database(), postgres.secrets_file, frail, keys) as house:
+    async with running_house(await new_database(), postgres.secrets_dir, frail, keys) as house:
         city = await settle(house)
         before = Loop(city, await city.reports())
         await frail.stop()

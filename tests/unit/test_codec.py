@@ -9,6 +9,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.exceptions import ApplicationError
 
+from infra.embedded.process import write_private
 from services.kit.codec import CodecError, CodecKeys, EncryptionCodec, data_converter
 
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -90,5 +91,5 @@ async def test_failures_are_encrypted_too() -> None:
 def test_keys_are_read_from_their_file(tmp_path: Path) -> None:
     """A process would encrypt under a key that no other process has."""
     file = tmp_path / "codec_keys.json"
-    file.write_bytes(orjson.dumps({"current": "a", "keys": {"a": base64.b64encode(OLD).decode()}}))
+    write_private(file, orjson.dumps({"current": "a", "keys": {"a": base64.b64encode(OLD).decode()}}))
     assert CodecKeys("a", {"a": OLD}) == CodecKeys.load(file)

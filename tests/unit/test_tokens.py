@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from infra.embedded.process import write_private
 from services.kit import tokens
 from services.kit.crypto import public_bytes
 from services.kit.errors import Unauthenticated
@@ -96,10 +97,11 @@ def test_a_person_and_a_service_are_known_by_their_keys(verifier: TokenVerifier)
 def test_the_signer_s_tokens_are_accepted(tmp_path: Path, verifier: TokenVerifier) -> None:
     """``dutyloop token`` would hand out tokens that open nothing."""
     file = tmp_path / "issuer.key"
-    file.write_bytes(
+    write_private(
+        file,
         PERSON_KEY.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        ),
     )
     signer = TokenSigner(file, PERSON_ISSUER, AUDIENCE)
     assert Subject("people/1", "person") == verifier.verify(signer.sign("people/1", 60))
@@ -181,6 +183,17 @@ def test_a_service_key_vouches_for_services_only(verifier: TokenVerifier) -> Non
     for issuer in (PERSON_ISSUER, SERVICE_ISSUER):
         refused(verifier, signed(claims(iss=issuer, sub="people/1"), SERVICE_KEY))
         refused(verifier, signed(claims(iss=issuer, sub="services/worker"), PERSON_KEY))
+
+
+def test_a_key_of_one_service_vouches_for_no_other(tmp_path: Path) -> None:
+    """Whoever takes over the worker's machine could speak as any service of the house."""
+    file = tmp_path / "trusted.json"
+    file.write_bytes(orjson.dumps({"keys": [jwk(SERVICE_KEY, "service") | {"dutyloop_subject": "services/worker"}]}))
+    bound = TokenVerifier(load_trusted_keys(file), AUDIENCE)
+    good = claims(iss=SERVICE_ISSUER, sub="services/worker")
+    assert bound.verify(signed(good, SERVICE_KEY)) == Subject("services/worker", "service")
+    for other in ("services/hazard", "services/workers", "services/", "people/1"):
+        refused(bound, signed(good | {"sub": other}, SERVICE_KEY))
 
 
 def test_a_stranger_s_key_under_a_known_id_is_refused(verifier: TokenVerifier) -> None:

@@ -14,8 +14,8 @@ ACTOR = "people/peer"
 def login() -> tuple[str, str, str]:
     """Return database, socket folder and password, from the same settings as ours."""
     url = os.environ["DUTYLOOP_DATABASE_URL"]
-    with open(os.environ["DUTYLOOP_DATABASE_SECRETS_FILE"]) as file:
-        password = json.load(file)["plan"]
+    with open(os.path.join(os.environ["DUTYLOOP_DATABASE_SECRETS"], "plan")) as file:
+        password = file.read().strip()
     return url.removeprefix("postgresql:///").split("?")[0], url.split("host=")[1], password
 
 
