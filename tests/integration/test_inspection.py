@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -27,12 +26,12 @@ from services.inspection import draw
 from services.kit.rulebook import RULES
 from tests.integration.house import Caller, RunningHouse
 from tests.integration.people import SIBLING_COUNTY, City, create_site, create_unit, hire
+from tests.shared_data import DATA, needs_shared
 
 if TYPE_CHECKING:
     from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceAsyncStub
 
 BEIJING = timezone(timedelta(hours=8))
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 BATCH = 1_000
 
 
@@ -449,7 +448,7 @@ async def test_import_reports_duplicates_and_contradictions(crew: Crew) -> None:
     assert (changed.rejected, changed.errors[0].column) == (1, "visit_date")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent")
+@needs_shared
 async def test_the_real_ledgers_import_exactly(crew: Crew) -> None:
     """The city's real visits must come over one for one: its duplicates told, nothing lost, nothing twice."""
     visits, results = list(read_rows("inspections.csv.gz")), list(read_rows("inspection_results.csv.gz"))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import pytest
 from google.type.date_pb2 import Date
 
 from dutyloop.directory.v1 import directory_pb2
@@ -21,15 +20,13 @@ from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.kit.v1 import kit_pb2
 from tests.integration.house import RunningHouse
+from tests.shared_data import DATA, needs_shared
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RESULTS = DATA / "inspection_results.csv.gz"
 COUNTED_DAYS = (date(2011, 12, 31), date(2012, 12, 31), date(2013, 12, 31), date(2014, 6, 30))
 PASSING = ("Pass", "Pass w/ Conditions")
 IMPORT_SECONDS = 240.0
 REGION = "1303"
-
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared is absent")
 
 
 @dataclass(slots=True)
@@ -119,7 +116,7 @@ async def found_region(house: RunningHouse) -> None:
     )
 
 
-@needs_data
+@needs_shared
 async def test_a_real_ledger_imports_to_the_figures_computed_from_the_file(house: RunningHouse, tmp_path: Path) -> None:
     """A county that migrates its ledger would otherwise start with wrong open hazards, site by site."""
     figures = expected()

@@ -2,7 +2,6 @@
 
 import csv
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from pathlib import Path
 from timeit import repeat
 
 import pytest
@@ -31,14 +30,11 @@ from services.directory.calendar import (
 )
 from services.directory.holidays import notice_year, seed_calendar, seed_notices
 from services.kit.dates import BEIJING
+from tests.shared_data import DATA, needs_shared
 
-OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "holidays_cn.csv"
+OFFICIAL = DATA / "holidays_cn.csv"
 CALENDAR = seed_calendar()
 NEXT = RollRule.NEXT_WORKING_DAY
-
-official_file = pytest.mark.skipif(
-    not OFFICIAL.exists(), reason="the official holiday file, ../shared/data/holidays_cn.csv, is absent"
-)
 
 days = st.dates(date(2004, 1, 1), date(2030, 12, 31))
 instants = st.datetimes(datetime(2004, 1, 1), datetime(2030, 12, 31), timezones=st.just(BEIJING))  # noqa: DTZ001
@@ -91,7 +87,7 @@ def only(found: Deadline, code: StepCode) -> Step:
 # Notices
 
 
-@official_file
+@needs_shared
 def test_seed_equals_the_official_notices_on_every_day() -> None:
     """A single wrong day would move deadlines of everyone whose clock runs over it."""
     official = {date.fromisoformat(row["date"]): row for row in official_rows()}
@@ -105,7 +101,7 @@ def test_seed_equals_the_official_notices_on_every_day() -> None:
     assert wrong == []
 
 
-@official_file
+@needs_shared
 def test_seed_names_every_official_holiday_weekday_alike() -> None:
     """An auditor would read the wrong holiday in an explanation."""
     short = {"“五一”": "劳动节", "“五一”国际劳动节": "劳动节", "“十一”": "国庆节"}

@@ -19,9 +19,8 @@ from services.cli.imports import CHUNK_ROWS, MESSAGE_ROWS, Migration, Outcome, S
 from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Layout, Place
 from services.cli.legacy import Disposition, Figures, Grade, LegacyHazard, Result, figures_of, hazards_of
 from services.cli.sheets import Row, SheetError, columns_of, harmless, raw_rows, rows_of, sha256_of, write_errors
+from tests.shared_data import DATA, needs_shared
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is absent")
 FIRST_DAY = date(2012, 1, 1)
 NOWHERE = Place()
 
@@ -143,7 +142,7 @@ def test_figures_count_what_is_open_at_the_end_of_a_day() -> None:
 @needs_shared
 def test_the_real_ledger_agrees_with_an_independent_computation() -> None:
     """Twelve thousand sites would be migrated with hazards that the file does not hold."""
-    path = SHARED / "inspection_results.csv.gz"
+    path = DATA / "inspection_results.csv.gz"
     with gzip.open(path, "rt", newline="") as file:
         raw = list(csv.DictReader(file))
     rows = [
@@ -189,7 +188,7 @@ def of_message(row: Any) -> tuple[str, str, date, date | None]:
 @needs_shared
 def test_exact_duplicates_of_the_real_visits_are_reported_and_sent_once() -> None:
     """A visit counted twice inflates an inspector's work."""
-    path = SHARED / "inspections.csv.gz"
+    path = DATA / "inspections.csv.gz"
     with gzip.open(path, "rt", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)][1:]
     outcome, sent = run(Source(path, VISITS), place=Place("130302"))
