@@ -104,6 +104,8 @@ async def _grant(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) 
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO "{schema}";
         GRANT USAGE ON ALL SEQUENCES IN SCHEMA "{schema}" TO "{schema}";
         REVOKE UPDATE, DELETE ON "{schema}".command FROM "{schema}";
+        REVOKE ALL ON FUNCTION "{schema}".forget_commands(interval, integer) FROM PUBLIC;
+        GRANT EXECUTE ON FUNCTION "{schema}".forget_commands(interval, integer) TO "{schema}";
         REVOKE INSERT, UPDATE, DELETE ON "{schema}".migration FROM "{schema}";
         GRANT SELECT (principal, method, request_id, receipts, created_time) ON "{schema}".command TO auditor;
         DO $$ BEGIN  -- imports stage their rows in temporary tables

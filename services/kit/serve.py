@@ -5,7 +5,7 @@ import gc
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from temporalio.client import Client
@@ -18,6 +18,7 @@ from services.kit.clients import Clients
 from services.kit.clock import ReadClock, wall_clock
 from services.kit.dates import time_of
 from services.kit.db import Database
+from services.kit.housekeeping import keep_house
 from services.kit.process import run_until_told
 from services.kit.settings import Settings, required
 from services.kit.tokens import TokenVerifier, load_trusted_keys
@@ -112,6 +113,8 @@ async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -
     gc.freeze()
     logs.logger().info("serving", services=list(names), address=settings.listen_address)
     loops = [asyncio.create_task(loop()) for service in services for loop in service.background()]
+    kept = timedelta(days=settings.command_retention_days)
+    loops += [asyncio.create_task(keep_house(database, kept)) for database in databases]
     try:
         await stop.wait()
     finally:

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pool_size: int = Field(default=5, ge=1, le=5)
     """Connections per service and process (the connection budget of the house)."""
+    command_retention_days: int = Field(default=90, ge=30)
+    """How long a request id is remembered with its answer; must exceed the time for which any client repeats it."""
     max_concurrent_calls: int = Field(default=256, ge=8)
     worker_call_share: float = Field(default=0.25, gt=0, lt=1)
     """Share of the calls reserved for the worker, so that outer calls cannot starve inner ones."""

@@ -11,6 +11,31 @@ CREATE TABLE command (
     CONSTRAINT command_key PRIMARY KEY (principal, method, request_id)
 );
 COMMENT ON TABLE command IS 'What each request id was answered, and the ledger receipts of its effects.';
+CREATE INDEX command_in_order ON command (created_time);
+
+-- Services have no DELETE here: one taken over could have its latest requests forgotten and done again. They
+-- may have old answers forgotten, and only that: never those of the last thirty days. The body is bound to
+-- this schema's table when it is created, so no search path of the caller's can lead it elsewhere.
+CREATE FUNCTION forget_commands(kept interval, at_most integer) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+    WITH old AS (
+        SELECT principal, method, request_id
+        FROM command
+        WHERE created_time < now() - greatest(kept, interval '30 days')
+        ORDER BY created_time
+        LIMIT at_most
+        FOR UPDATE SKIP LOCKED
+    ), forgotten AS (
+        DELETE FROM command
+        USING old
+        WHERE command.principal = old.principal
+            AND command.method = old.method
+            AND command.request_id = old.request_id
+        RETURNING 1
+    )
+    SELECT count(*) FROM forgotten;
+END;
 
 CREATE TABLE case_message (
     kind text NOT NULL CONSTRAINT case_message_kind_is_known CHECK (kind IN ('start', 'update')),
