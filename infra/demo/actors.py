@@ -16,8 +16,9 @@ from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
-from services.kit.clients import CHANNEL_OPTIONS
+from services.kit.clients import channel_to
 from services.kit.errors import DomainError, from_rpc_error
+from services.kit.settings import settings
 from services.kit.tokens import TokenSigner
 
 CONTEXTS: Mapping[str, Any] = {
@@ -43,7 +44,7 @@ class Stage:
     def __init__(self, address: str, signer: TokenSigner, story: str) -> None:
         self._signer = signer
         self._story = story
-        self.channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self.channel = channel_to(settings(), address)
         self._methods: dict[str, tuple[Any, MethodDescriptor]] = {}
         self.commands = 0
 

@@ -27,6 +27,7 @@ from infra.embedded.process import (
     write_private,
 )
 from infra.embedded.temporal import EmbeddedTemporal
+from services.kit.clients import channel_to
 from services.kit.settings import Settings, SettingsError, settings, settings_of
 
 __all__ = ["Stack", "StackConfig", "StackError", "free_port", "running_environment"]
@@ -42,7 +43,8 @@ DATABASE_SETTINGS = frozenset({"DUTYLOOP_DATABASE_URL", "DUTYLOOP_DATABASE_SECRE
 NEEDED: Mapping[str, frozenset[str]] = {
     "migrate": DATABASE_SETTINGS,
     "services": DATABASE_SETTINGS
-    | {"DUTYLOOP_SERVICE_KEY_FILE", "DUTYLOOP_CODEC_KEYS_FILE", "DUTYLOOP_CHECKPOINT_KEY_FILE"},
+    | {"DUTYLOOP_SERVICE_KEY_FILE", "DUTYLOOP_CODEC_KEYS_FILE", "DUTYLOOP_CHECKPOINT_KEY_FILE"}
+    | {"DUTYLOOP_TLS_KEY_FILE"},
     "worker": frozenset({"DUTYLOOP_SERVICE_KEY_FILE", "DUTYLOOP_CODEC_KEYS_FILE"}),
 }
 """What each part is told of secrets; ``docs/operations.md`` has the table for parts that run apart."""
@@ -161,7 +163,7 @@ class Stack:
             serve = await self._start_child("services", "serve", *chosen)
             await while_alive(
                 self._running.all_children().values(),
-                _answers_serving(self.grpc_address),
+                _answers_serving(self.settings(), self.grpc_address),
                 timeout=SERVING_SECONDS,
                 purpose=f"waiting for the services on {self.grpc_address} (log: {serve.log_file})",
             )
@@ -233,7 +235,10 @@ class Stack:
             assert given.database_url is not None and given.database_secrets is not None  # noqa: S101
             database_url = given.database_url.get_secret_value()
             database_secrets = given.database_secrets.resolve()
+        # The children run elsewhere: a relative path would name another file there.
+        tls = {name: getattr(given, name) for name in ("tls_certificate_file", "tls_key_file", "tls_ca_file")}
         return {
+            **{f"DUTYLOOP_{name.upper()}": str(path.absolute()) for name, path in tls.items() if path is not None},
             "DUTYLOOP_DATABASE_URL": database_url,
             "DUTYLOOP_DATABASE_SECRETS": str(database_secrets),
             "DUTYLOOP_TEMPORAL_ADDRESS": temporal.address if temporal else given.temporal_address,
@@ -304,8 +309,8 @@ def running_environment(data_dir: Path) -> dict[str, str]:
     raise StackError(f"no stack is running in {data_dir}")
 
 
-async def _answers_serving(address: str) -> None:
-    async with grpc.aio.insecure_channel(address) as channel:
+async def _answers_serving(settings: Settings, address: str) -> None:
+    async with channel_to(settings, address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError):

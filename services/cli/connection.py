@@ -12,6 +12,7 @@ from services.cli.words import LOCALE, say
 from services.kit.clients import CHANNEL_OPTIONS
 from services.kit.errors import from_rpc_error
 from services.kit.settings import Settings, adopt, settings
+from services.kit.tls import channel_credentials
 from services.kit.tokens import PERSON_ISSUER, TokenSigner
 
 OPERATOR = "people/operator"
@@ -63,7 +64,13 @@ class Connection:
             ("authorization", f"Bearer {token or issue_token(person or OPERATOR)}"),
             ("accept-language", LOCALE),
         )
-        self._channel = grpc.insecure_channel(settings().api_address, options=CHANNEL_OPTIONS)
+        address = settings().api_address
+        tls = channel_credentials(settings(), address)
+        self._channel = (
+            grpc.secure_channel(address, tls, options=CHANNEL_OPTIONS)
+            if tls
+            else grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+        )
 
     def stub(self, stub: type) -> Any:
         """Return a generated stub over this connection."""

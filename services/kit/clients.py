@@ -15,6 +15,7 @@ from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from services.kit.errors import from_rpc_error
 from services.kit.settings import Settings, required
+from services.kit.tls import channel_credentials
 from services.kit.tokens import SERVICE_ISSUER, SERVICE_TOKEN_SECONDS, TokenSigner
 
 CALL_SECONDS = 10.0
@@ -26,6 +27,14 @@ CHANNEL_OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_time_ms", 300_000),
 )
 R = TypeVar("R")
+
+
+def channel_to(settings: Settings, address: str) -> grpc.aio.Channel:
+    """Return a channel to services. Raises SettingsError where tokens would travel in clear text."""
+    tls = channel_credentials(settings, address)
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(address, tls, options=CHANNEL_OPTIONS)
 
 
 class Clients:
@@ -40,8 +49,7 @@ class Clients:
         self._subject = f"services/{service}"
         self._token = ""
         self._token_expires = 0.0
-        self._addresses = settings.api_addresses
-        self._shared_address = settings.api_address
+        self._settings = settings
         self._channels: dict[str, grpc.aio.Channel] = {}
         self.directory = DirectoryServiceStub(self._channel("directory"))
         self.duty = DutyServiceStub(self._channel("duty"))
@@ -53,9 +61,9 @@ class Clients:
 
     def _channel(self, service: str) -> grpc.aio.Channel:
         """Return the channel to a service; services at one address share it."""
-        address = self._addresses.get(service, self._shared_address)
+        address = self._settings.api_addresses.get(service, self._settings.api_address)
         if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+            self._channels[address] = channel_to(self._settings, address)
         return self._channels[address]
 
     async def call(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Any:

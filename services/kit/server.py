@@ -50,6 +50,7 @@ from services.kit.errors import (
 from services.kit.logs import logger
 from services.kit.policy import MethodRule, method_rules, redacted, validate
 from services.kit.settings import Settings
+from services.kit.tls import server_credentials
 from services.kit.tokens import Subject, TokenVerifier
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -376,7 +377,7 @@ async def start(
 ) -> tuple[grpc.aio.Server, HealthServicer]:
     """Bind and start the server.
 
-    Raises PolicyError or TypeError before it binds, OSError when it cannot bind.
+    Raises PolicyError, TypeError or SettingsError before it binds, OSError when it cannot bind.
     """
     server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=settings.max_concurrent_calls * 4)
     server.add_generic_rpc_handlers(tuple(guard.handlers(service) for service in services))
@@ -387,8 +388,10 @@ async def start(
         [*names, REFLECTION_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name], guard
     )
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection, server)
+    tls = server_credentials(settings)
     try:
-        bound = server.add_insecure_port(settings.listen_address)
+        address = settings.listen_address
+        bound = server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)
     except RuntimeError:
         bound = 0
     if not bound:

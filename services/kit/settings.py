@@ -37,6 +37,14 @@ class Settings(BaseSettings):
     """Where this process reaches the other services."""
     api_addresses: dict[str, str] = Field(default_factory=dict)
     """JSON object: service name to address, for services that are deployed apart; the rest share api_address."""
+    tls_certificate_file: Path | None = None
+    """Certificate chain (PEM) with which this process serves gRPC; without one it serves in clear text."""
+    tls_key_file: Path | None = None
+    """The certificate's private key (PEM)."""
+    tls_ca_file: Path | None = None
+    """Authorities (PEM) that vouch for the services; with it this process calls them by TLS."""
+    allow_plaintext: bool = False
+    """Something else encrypts: clear text may leave this machine as far as this process can tell."""
     trusted_keys_file: Path | None = None
     """JWKS of the public keys that may sign access tokens."""
     service_key_file: Path | None = None

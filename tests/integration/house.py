@@ -32,6 +32,7 @@ from infra.embedded.process import free_port
 from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.bootstrap import bootstrap
 from services.kit import temporal as kit_temporal
+from services.kit.clients import channel_to
 from services.kit.db import role_password
 from services.kit.policy import CONTEXTS, MethodRule, method_rules
 from services.kit.serve import SERVICES, serve
@@ -344,7 +345,7 @@ async def running_house(
     serving = asyncio.create_task(serve(settings, names, stop_serving))
     working = asyncio.create_task(work(settings, stop_working))
     client = await kit_temporal.connect(settings)
-    channel = grpc.aio.insecure_channel(address)
+    channel = channel_to(settings, address)
     try:
         await _answers(channel, serving)
         house = RunningHouse(settings, names, channel, NOBODY, client)
