@@ -181,13 +181,7 @@ def _running_pid(directory: Path) -> int | None:
 def status(data: DataDir = None, as_json: AsJson = False) -> None:
     """Show what runs and where; exit 5 when nothing does."""
     directory = take_data_dir(data)
-    orphans = len(find_orphans())
-    if orphans:
-        words = (
-            f"有 {orphans} 个数据库集簇的数据目录已不存在：dutyloop clean",
-            f"{orphans} clusters have lost their data directory: dutyloop clean",
-        )
-        err.print(say(*words), highlight=False)
+    tell_of_orphans()
     if _running_pid(directory) is None:
         err.print(say("没有正在运行的系统", "nothing is running"))
         leave(Exit.UNAVAILABLE)
@@ -196,6 +190,17 @@ def status(data: DataDir = None, as_json: AsJson = False) -> None:
         print_json(found)
     else:
         print_table(say("状态", "status"), ("", ""), sorted((str(key), str(value)) for key, value in found.items()))
+
+
+def tell_of_orphans() -> None:
+    """Mention clusters whose data directory is gone, when there are any."""
+    orphans = len(find_orphans())
+    if orphans:
+        words = (
+            f"有 {orphans} 个数据库集簇的数据目录已不存在：dutyloop clean",
+            f"{orphans} clusters have lost their data directory: dutyloop clean",
+        )
+        err.print(say(*words), highlight=False)
 
 
 def clean(

@@ -4,6 +4,8 @@ Collected for root only: an ordinary user has nothing of this.
 """
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -22,6 +24,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.postgres_cluster import SYSTEM_DIR, ClusterFiles, register_of
 from infra.embedded.postgres_leftovers import find_orphans, remove_orphans
 from infra.embedded.process import Child, OsUser, StackError, last_line
+from services.cli import processes
 from services.cli.main import app
 from tests.faults.system import as_user, files_below
 
@@ -253,6 +256,18 @@ def test_orphans_are_listed_and_removed_only_when_told_to(system_dir: Path, tmp_
     gone = {"0" * 16, "0" * 16 + ".data-dir", "0" * 15 + "1", "0" * 15 + "1.data-dir"}
     assert {path.name for path in before} - gone == {path.name for path in system_dir.iterdir()}
     assert clean("--remove") == []
+
+
+@pytest.mark.usefixtures("system_dir")
+def test_the_state_tells_of_orphans() -> None:
+    """Nobody would know that there is anything to clean up."""
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told):
+        processes.tell_of_orphans()
+        assert told.getvalue().count("dutyloop clean") == 1
+        clean("--remove")
+        processes.tell_of_orphans()
+    assert told.getvalue().count("dutyloop clean") == 1
 
 
 def test_an_interrupted_removal_is_finished(system_dir: Path) -> None:

@@ -23,11 +23,12 @@ from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.policy.v1 import policy_pb2
-from services.cli import audit, cases, directory, hazards, lists, tasks, tours, verbs
+from infra.demo import run as demo_run
+from services.cli import audit, cases, directory, hazards, lists, processes, tasks, tours, verbs
 from services.cli import call as calling
 from services.cli.main import app
 from services.cli.verbs import Verb, verbs_shown
-from services.cli.words import LOCALE, label
+from services.cli.words import LOCALE, label, say
 from services.kit.catalogue import describe_value
 from services.kit.errors import CaseUnavailable, NotFound
 from services.kit.labels import LABELS
@@ -150,6 +151,17 @@ def test_help_speaks_the_chosen_language(locale: str, expected: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
+
+
+def test_a_demo_that_does_not_match_says_where(capsys: pytest.CaptureFixture[str]) -> None:
+    """``dutyloop up --demo`` would come up with a city that is not the published one, and not say so."""
+    figures = {"wall_seconds": 1, "wall_seconds_limit": 2, "rung_kinds": ["notice"]}
+    wrong = [("rung_kinds 应为 5，实为 [notice]", "rung_kinds should be 5 but is [notice]")]
+    processes._show(demo_run.Outcome(figures, wrong))
+    told = capsys.readouterr()
+    assert say(*wrong[0]) in told.err
+    processes._show(demo_run.Outcome(figures, []))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_usage_error_leaves_with_its_own_code() -> None:
