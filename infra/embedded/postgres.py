@@ -222,11 +222,17 @@ class EmbeddedPostgres:
                 await asyncio.to_thread(shutil.rmtree, home)
             files.forget(home)
             shutil.rmtree(self.secrets_dir, ignore_errors=True)
+            self._socket_note.unlink(missing_ok=True)
         except OSError as error:
             raise StackError(f"the PostgreSQL data of {self._data_dir} cannot be deleted: {error}") from None
         finally:
             lock.release()
         self._place = None
+
+    @property
+    def _socket_note(self) -> Path:
+        """The file that names the socket directory where that is not in the cluster's home."""
+        return self._data_dir / "socket-dir"
 
     def _make_socket_dir(self, place: Place) -> Path:
         """A directory of mode 0700 that only the server's account and root can enter."""
@@ -234,16 +240,15 @@ class EmbeddedPostgres:
         plain = re.fullmatch(r"[A-Za-z0-9/._-]+", str(inside))
         if plain and len(os.fsencode(inside / ".s.PGSQL.5432.lock")) <= SOCKET_PATH_LIMIT:
             return inside
-        note = self._data_dir / "socket-dir"
         with contextlib.suppress(FileNotFoundError):
-            left = Path(note.read_text())
+            left = Path(self._socket_note.read_text())
             if left.parent == Path("/tmp") and left.name.startswith("dutyloop-"):  # noqa: S108
                 shutil.rmtree(left, ignore_errors=True)
         # Not $TMPDIR, which may be just as long; mkdtemp makes the name unguessable and private.
         made = Path(tempfile.mkdtemp(prefix="dutyloop-", dir="/tmp"))
         if place.os_user is not None:
             os.chown(made, place.os_user.uid, place.os_user.gid)
-        write_private(note, str(made).encode())
+        write_private(self._socket_note, str(made).encode())
         return made
 
     async def _prepare_database(self) -> None:

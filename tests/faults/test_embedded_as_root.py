@@ -1,6 +1,6 @@
 """What only root's embedded PostgreSQL has: an account of its own, and a cluster outside the data directory.
 
-Collected for root only: an ordinary user has nothing of this.
+Left out for anybody else (see conftest): an ordinary user has nothing of this.
 """
 
 import asyncio

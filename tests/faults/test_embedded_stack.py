@@ -254,7 +254,9 @@ async def test_a_server_left_by_a_crashed_parent_is_ended(own_server: EmbeddedPo
     """Two servers on one cluster would destroy it; refusing to start would need an expert."""
     await own_server.start()
     command = psutil.Process(own_server.child.pid).cmdline()
+    socket_dir = own_server.socket_dir
     await own_server.stop()
+    socket_dir.mkdir(mode=0o700, exist_ok=True)  # one in /tmp has gone with its server
     orphan = run_as(own_server.os_user, command)
     try:
         await until((own_server.cluster / "postmaster.pid").exists)
