@@ -65,7 +65,8 @@ class EmbeddedTemporal:
 
     @property
     def ui_url(self) -> str | None:
-        return None if self._ui_port is None else f"http://127.0.0.1:{self._ui_port}"
+        """Where the cases are listed; the UI's first page shows the server's empty namespace ``default``."""
+        return None if self._ui_port is None else f"http://127.0.0.1:{self._ui_port}/namespaces/{NAMESPACE}/workflows"
 
     @property
     def child(self) -> Child:
