@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.embedded.process import StackError, write_private
+from services.audit.checkpoints import verifier_key
 from services.kit.tokens import key_id
 
 WORKER_KEY = "worker.key"
@@ -22,6 +23,8 @@ def make_keys(data_dir: Path) -> dict[str, str]:
     service = _make_once(data_dir / "service.key", _new_private_key)
     issuer = _make_once(data_dir / "issuer.key", _new_private_key)
     checkpoint = _make_once(data_dir / "checkpoint.key", _new_private_key)
+    verifiers = data_dir / "checkpoint.vkey"
+    _publish(verifiers, checkpoint)
     codec = _make_once(data_dir / "codec_keys.json", _new_codec_keys)
     trusted = data_dir / "trusted_keys.json"
     # The worker's own, which cannot sign for any other part of the house.
@@ -32,6 +35,7 @@ def make_keys(data_dir: Path) -> dict[str, str]:
         "DUTYLOOP_SERVICE_KEY_FILE": str(service),
         "DUTYLOOP_ISSUER_KEY_FILE": str(issuer),
         "DUTYLOOP_CHECKPOINT_KEY_FILE": str(checkpoint),
+        "DUTYLOOP_CHECKPOINT_VKEY_FILE": str(verifiers),
         "DUTYLOOP_CHECKPOINT_FILE": str(data_dir / "checkpoints.txt"),
         "DUTYLOOP_CODEC_KEYS_FILE": str(codec),
         "DUTYLOOP_TRUSTED_KEYS_FILE": str(trusted),
@@ -56,13 +60,26 @@ def _new_codec_keys() -> bytes:
     return orjson.dumps({"current": key_id, "keys": {key_id: key}}, option=orjson.OPT_INDENT_2)
 
 
-def _public_jwk(private_key_file: Path, use: str) -> dict[str, str]:
+def _publish(verifiers: Path, checkpoint: Path) -> None:
+    """Write the public half of the checkpoint key down; those of earlier keys stay, for what they have signed."""
+    published = verifiers.read_text().splitlines() if verifiers.exists() else []
+    own = verifier_key(_load_private_key(checkpoint).public_key())
+    if own not in published:
+        write_private(verifiers, "".join(f"{line}\n" for line in (*published, own)).encode())
+
+
+def _load_private_key(file: Path) -> Ed25519PrivateKey:
     try:
-        key = serialization.load_pem_private_key(private_key_file.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except ValueError:
-        raise StackError(f"{private_key_file} is not a private key in PEM") from None
+        raise StackError(f"{file} is not a private key in PEM") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise StackError(f"{private_key_file} is not an Ed25519 key")
+        raise StackError(f"{file} is not an Ed25519 key")
+    return key
+
+
+def _public_jwk(private_key_file: Path, use: str) -> dict[str, str]:
+    key = _load_private_key(private_key_file)
     raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
     return members | {"kid": key_id(key), "use": "sig", "alg": "EdDSA", "dutyloop_use": use}

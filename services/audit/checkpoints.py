@@ -48,6 +48,34 @@ def verifier_key(key: Ed25519PublicKey, name: str = ORIGIN) -> str:
     return f"{name}+{key_id(key, name).hex()}+{encoded}"
 
 
+def parse_verifier_key(text: str, name: str = ORIGIN) -> Ed25519PublicKey:
+    """Read a public key in the form that ``verifier_key`` writes. Raises NoteError."""
+    named, _, rest = text.strip().partition("+")
+    identifier, _, encoded = rest.partition("+")
+    if named != name:
+        raise NoteError(f"{text.strip()!r} is not a verifier key of {name}")
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+        key = Ed25519PublicKey.from_public_bytes(raw[1:])
+    except (binascii.Error, ValueError):
+        raise NoteError("the verifier key is malformed") from None
+    if raw[:1] != ED25519 or key_id(key, name).hex() != identifier:
+        raise NoteError("the verifier key is not of Ed25519, or its key id is not its own")
+    return key
+
+
+def load_verifier_keys(path: Path) -> list[Ed25519PublicKey]:
+    """Read a file of verifier keys, one a line: the log's present one and those before it. Raises NoteError."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError as error:
+        raise NoteError(f"the verifier keys cannot be read: {error}") from None
+    keys = [parse_verifier_key(line) for line in lines if line.strip()]
+    if not keys:
+        raise NoteError(f"{path.name} holds no verifier key")
+    return keys
+
+
 def sign(key: Ed25519PrivateKey, tree_size: int, root_hash: bytes) -> SignedHead:
     """Sign a head; the same head always gives the same note."""
     text = f"{ORIGIN}\n{tree_size}\n{base64.b64encode(root_hash).decode()}\n"

@@ -17,7 +17,6 @@ from services.audit import checkpoints, merkle
 from services.audit.checkpoints import CheckpointFile, NoteError, SignedHead
 from services.audit.ranges import AUDITOR, CheckedRange, Connection, Helper, Login, check_range, session
 from services.audit.rows import COPY_UNSEQUENCED, MAX_PROBLEMS, Problem, RowChecker
-from services.kit.crypto import load_signing_key
 from services.kit.db import role_password
 from services.kit.migrate import SCHEMAS
 from services.kit.settings import Settings, required
@@ -329,29 +328,28 @@ async def check_receipts(login: Login, found: Verification) -> None:
 async def verify(
     settings: Settings,
     *,
-    public_key: Ed25519PublicKey | None = None,
+    keys: Sequence[Ed25519PublicKey] = (),
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Verification:
     """Verify the ledger of a database against its envelopes, checkpoints and receipts.
 
-    The public key is that of the settings' checkpoint key file unless one is given. Services may go on
-    writing meanwhile: one snapshot is verified. Raises OtherSchema when the tables are those of another version.
+    The public keys are those of the settings' file of verifier keys unless some are given. Services may go
+    on writing meanwhile: one snapshot is verified. Raises OtherSchema when the tables are those of another
+    version, NoteError when the file cannot be read.
     """
     try:
-        return await _verify(settings, public_key, progress, processes)
+        return await _verify(settings, keys, progress, processes)
     except (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError) as error:
         raise OtherSchema(str(error)) from error
 
 
 async def _verify(
-    settings: Settings, public_key: Ed25519PublicKey | None, progress: Progress | None, processes: int | None
+    settings: Settings, keys: Sequence[Ed25519PublicKey], progress: Progress | None, processes: int | None
 ) -> Verification:
     started = perf_counter()
     found = Verification()
-    if public_key is None:
-        key_file = required(settings.checkpoint_key_file, "checkpoint_key_file")
-        public_key = load_signing_key(key_file).public_key()
+    keys = keys or checkpoints.load_verifier_keys(required(settings.checkpoint_vkey_file, "checkpoint_vkey_file"))
     file = CheckpointFile(settings.checkpoint_file) if settings.checkpoint_file else None
     # What the file holds before the snapshot is taken must be in the snapshot; what comes later need not.
     end = file.length() if file else 0
@@ -360,7 +358,7 @@ async def _verify(
     async with session(login) as connection:
         snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
         login = Login(login.url, login.password, snapshot)
-        heads = _Heads(file, end, [public_key], found)
+        heads = _Heads(file, end, keys, found)
         run = _Run(connection, login, heads, found, progress)
         await asyncio.gather(
             run.entries(processes if processes is not None else os.cpu_count() or 1),

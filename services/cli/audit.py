@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 
 from dutyloop.audit.v1 import audit_pb2
 from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
+from services.audit.checkpoints import NoteError, parse_verifier_key, verifier_key
 from services.audit.verify import OtherSchema, Verification
 from services.audit.verify import verify as verify_ledger
 from services.cli.connection import Connection, take_data_dir, use_running_stack
@@ -23,8 +24,9 @@ from services.cli.processes import DataDir
 from services.cli.verbs import AsJson, Person, Timeout, Verb, sub_app
 from services.cli.words import say
 from services.kit import temporal
+from services.kit.crypto import load_signing_key
 from services.kit.db import UNREACHABLE
-from services.kit.settings import SettingsError, settings
+from services.kit.settings import SettingsError, required, settings
 from workflows import replay as replaying
 
 EXPORT_SECONDS = 300.0
@@ -68,6 +70,7 @@ def register(app: typer.Typer) -> None:
     added = sub_app(app, "audit", ("台账审计", "the ledger and its verification"), VERBS)
     added.command("verify", help=say("离线校验全部台账", "verify the whole ledger, offline"))(verify)
     added.command("replay", help=say("重放全部已结束的流程", "replay every closed workflow against the code"))(replay)
+    added.command("verifier-key", help=say("检查点公钥", "the public key of the checkpoints"))(show_verifier_key)
     added.command("export", help=say("导出流程历史", "export a workflow's history"))(export)
 
 
@@ -76,7 +79,7 @@ def _failing_clearly() -> Iterator[None]:
     """Turn what can go wrong with settings and servers into one line and an exit code."""
     try:
         yield
-    except SettingsError as error:
+    except (SettingsError, NoteError) as error:
         fail(str(error))
     except OtherSchema as error:
         words = (
@@ -90,24 +93,51 @@ def _failing_clearly() -> Iterator[None]:
         fail(say(f"无法连接：{error}", f"a server cannot be reached: {error}"), Exit.UNAVAILABLE)
 
 
-def verify(data: DataDir = None, as_json: AsJson = False, timeout: Timeout = CHECK_SECONDS) -> None:
+def verify(
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VKEY",
+            help=say(
+                "检查点公钥（C2SP vkey 文本，可重复），默认取 DUTYLOOP_CHECKPOINT_VKEY_FILE",
+                "public key of the checkpoints (C2SP vkey, may be repeated); default: DUTYLOOP_CHECKPOINT_VKEY_FILE",
+            ),
+        ),
+    ] = None,
+    data: DataDir = None,
+    as_json: AsJson = False,
+    timeout: Timeout = CHECK_SECONDS,
+) -> None:
     """Recompute the ledger from the database as its reader; exit 6 when anything is wrong."""
     take_data_dir(data)
     use_running_stack()
     with _failing_clearly(), Progress(console=err, disable=not err.is_terminal) as shown:
         task = shown.add_task(say("校验", "verifying"), total=None)
+        keys = [parse_verifier_key(each) for each in key or ()]
 
         def progress(done: int, total: int) -> None:
             shown.update(task, completed=done, total=total)
 
         async def check() -> Verification:
             async with asyncio.timeout(timeout):
-                return await verify_ledger(settings(), progress=progress)
+                return await verify_ledger(settings(), keys=keys, progress=progress)
 
         found = uvloop.run(check())
     _report(found, as_json=as_json)
     if not found.ok:
         leave(Exit.MISMATCH)
+
+
+def show_verifier_key(data: DataDir = None) -> None:
+    """Print the public half of the sequencer's key, for auditors and witnesses; needs the private key file."""
+    take_data_dir(data)
+    use_running_stack()
+    with _failing_clearly():
+        file = required(settings().checkpoint_key_file, "checkpoint_key_file")
+        try:
+            out.print(verifier_key(load_signing_key(file).public_key()), highlight=False, markup=False)
+        except (OSError, ValueError) as error:
+            fail(str(error))
 
 
 def _report(found: Verification, *, as_json: bool) -> None:

@@ -54,7 +54,9 @@ class Settings(BaseSettings):
     codec_keys_file: Path | None = None
     """JSON: ``{"current": key id, "keys": {key id: base64 of 32 bytes}}`` for Temporal payloads."""
     checkpoint_key_file: Path | None = None
-    """Ed25519 private key (PEM) with which the sequencer signs ledger checkpoints."""
+    """Ed25519 private key (PEM) with which the sequencer signs ledger checkpoints; nobody else needs it."""
+    checkpoint_vkey_file: Path | None = None
+    """Public keys of ledger checkpoints in their C2SP form (vkey), one a line: all that verification needs."""
     checkpoint_file: Path | None = None
     """Where signed checkpoints are also kept outside the database."""
     token: SecretStr | None = None

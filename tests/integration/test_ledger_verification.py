@@ -26,6 +26,7 @@ from services.audit.verify import Verification
 from services.kit import db, ledger
 from services.kit.access import EVERYWHERE
 from services.kit.call import Call
+from services.kit.crypto import load_signing_key
 from services.kit.db import Database
 from services.kit.policy import method_rules
 from services.kit.settings import Settings
@@ -107,10 +108,13 @@ async def opened(postgres: EmbeddedPostgres, url: str, folder: Path) -> AsyncIte
     if not key.exists():
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         write_private(key, pem)
+        public = load_signing_key(key).public_key()
+        (folder / "checkpoint.vkey").write_text(checkpoints.verifier_key(public) + "\n")
     settings = Settings(
         database_url=url,
         database_secrets=postgres.secrets_dir,
         checkpoint_key_file=key,
+        checkpoint_vkey_file=folder / "checkpoint.vkey",
         checkpoint_file=folder / "checkpoints.txt",
     )
     hazard, audit = await db.connect(settings, "hazard"), await db.connect(settings, "audit")
@@ -148,6 +152,32 @@ async def test_an_untouched_ledger_verifies(book: Ledger) -> None:
     naive = merkle.Frontier()
     naive.extend([row[0] for row in await book.superuser.fetch("SELECT leaf_hash FROM ledger.entry ORDER BY position")])
     assert naive.size == 45
+
+
+async def test_verification_needs_no_private_key(book: Ledger, tmp_path: Path) -> None:
+    """Whoever verifies would hold the key with which a forged ledger can be signed."""
+    auditors = book.settings.model_copy(update={"checkpoint_key_file": None})
+    (tmp_path / "checkpoint.key").unlink()
+    assert (await verify.verify(auditors)).problems == []
+    assert (await verify.verify(book.settings)).problems == []
+    handed_over = checkpoints.load_verifier_keys(tmp_path / "checkpoint.vkey")
+    (tmp_path / "checkpoint.vkey").unlink()
+    assert (await verify.verify(auditors, keys=handed_over)).problems == []
+    with pytest.raises(NoteError, match="cannot be read"):
+        await verify.verify(auditors)
+
+
+async def test_checkpoints_of_an_earlier_key_verify(book: Ledger, tmp_path: Path) -> None:
+    """After the first change of the checkpoint key every older checkpoint would look forged."""
+    present = Ed25519PrivateKey.generate()
+    successor = Sequencer(book.audit, present, book.file)
+    await book.write(2)
+    await successor.sequence()
+    assert await successor.checkpoint() is not None
+    assert await book.found() == (None, {"bad_checkpoint"})
+    with (tmp_path / "checkpoint.vkey").open("a") as file:
+        file.write(checkpoints.verifier_key(present.public_key()) + "\n")
+    assert (await book.verify()).problems == []
 
 
 async def test_regular_entries_take_the_express_lane(book: Ledger) -> None:
@@ -483,3 +513,30 @@ def test_notes_are_what_c2sp_says() -> None:
             checkpoints.verify(wrong, [key.public_key()])
     with pytest.raises(NoteError):
         checkpoints.verify(head.note, [Ed25519PrivateKey.generate().public_key()])
+
+
+def test_verifier_keys_are_what_c2sp_says(tmp_path: Path) -> None:
+    """An auditor could not hand our key to a witness, or would take a mangled one for ours."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    text = checkpoints.verifier_key(key)
+    name, identifier, encoded = text.split("+", 2)
+    assert (name, len(identifier), len(encoded)) == ("dutyloop.ledger", 8, 44)
+    assert checkpoints.parse_verifier_key(f" {text}\n") == key
+    other = checkpoints.verifier_key(Ed25519PrivateKey.generate().public_key()).split("+", 2)[2]
+    wrong_ones = (
+        text[:-8],
+        text.replace("ledger+", "other+"),
+        f"{name}+00000000+{encoded}",
+        "",
+        "+",
+        "a+b",
+        f"{name}+{identifier}+{other}",
+        f"{name}+{identifier}+!",
+    )
+    for wrong in wrong_ones:
+        with pytest.raises(NoteError):
+            checkpoints.parse_verifier_key(wrong)
+    file = tmp_path / "none.vkey"
+    file.write_text("\n")
+    with pytest.raises(NoteError, match="holds no"):
+        checkpoints.load_verifier_keys(file)
