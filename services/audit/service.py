@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from dutyloop.audit.v1 import audit_pb2
+from dutyloop.policy.v1 import policy_pb2
 from services.audit import merkle, timeline
 from services.audit.histories import Histories, ToldEvent
 from services.audit.messages import checkpoint_message, entry_message
 from services.audit.sequencer import Sequencer
 from services.audit.store import AuditStore, EntryFilter
+from services.kit.access import scope_of
 from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database
@@ -167,13 +169,14 @@ class AuditService:
         self, request: audit_pb2.FollowLedgerRequest, call: Call
     ) -> AsyncIterator[audit_pb2.FollowLedgerResponse]:
         """Follow the ledger until the deadline."""
+        audited = scope_of(grant for grant in call.grants if policy_pb2.ROLE_AUDITOR in grant.roles)
         position = told = request.after_position if request.HasField("after_position") else -1
         loop = asyncio.get_running_loop()
         silent_since = loop.time()
         ends = call.deadline - DEADLINE_MARGIN_SECONDS
         ending = False
         while not ending:
-            rows = await self._store.follow_entries(call.scope, position, request.type_prefix, FOLLOW_BATCH)
+            rows = await self._store.follow_entries(call.scope, audited, position, request.type_prefix, FOLLOW_BATCH)
             if rows:
                 position = rows[-1]["position"]
             ending = loop.time() >= ends

@@ -66,17 +66,30 @@ class AuditStore:
 
     FOLLOW_ENTRIES = """
     SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash,
-        (region_code ^@ ANY($3::text[]) OR unit_path ^@ ANY($4::text[])) AND type ^@ $5 AS kept
+        (region_code ^@ ANY($3::text[]) OR unit_path ^@ ANY($4::text[])) AND type ^@ $5
+            AND (NOT type ^@ 'access.' OR region_code ^@ ANY($6::text[]) OR unit_path ^@ ANY($7::text[])) AS kept
     FROM ledger.entry
     WHERE position > $1
     ORDER BY position
     LIMIT $2
     """
 
-    async def follow_entries(self, scope: Scope, after: int, type_prefix: str, limit: int) -> list[asyncpg.Record]:
-        """Read the next entries by position, those out of reach too; ``kept`` tells which may be shown."""
+    async def follow_entries(
+        self, scope: Scope, audited: Scope, after: int, type_prefix: str, limit: int
+    ) -> list[asyncpg.Record]:
+        """Read the next entries by position, those out of reach too; ``kept`` tells which may be shown.
+
+        Refusals are shown within the reach ``audited`` only.
+        """
         return await self._database.fetch(
-            self.FOLLOW_ENTRIES, after, limit, list(scope.regions), list(scope.unit_paths), type_prefix
+            self.FOLLOW_ENTRIES,
+            after,
+            limit,
+            list(scope.regions),
+            list(scope.unit_paths),
+            type_prefix,
+            list(audited.regions),
+            list(audited.unit_paths),
         )
 
     SELECT_ENTRY = """

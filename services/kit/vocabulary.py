@@ -107,6 +107,7 @@ VALUES: Mapping[str, tuple[str, str]] = {
     "ROLE_RESPONSIBLE_UNIT": ("整改责任单位", "responsible unit"),
     "ROLE_LEADER": ("领导", "leader"),
     "ROLE_AUDITOR": ("审计人员", "auditor"),
+    "ROLE_DEPARTMENT_SYSTEM": ("部门系统", "department system"),
     "REGION_LEVEL_PROVINCE": ("省级", "province"),
     "REGION_LEVEL_CITY": ("市级", "city"),
     "REGION_LEVEL_COUNTY": ("县级", "county"),

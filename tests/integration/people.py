@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """Home and next door. ``all_rounder`` holds all nine roles at home, ``postless`` none anywhere."""
+    """Home and next door. ``all_rounder`` holds every role at home, ``postless`` none anywhere."""
 
     house: RunningHouse
     home: Place

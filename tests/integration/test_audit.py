@@ -274,6 +274,43 @@ async def test_the_ledger_can_be_followed_and_resumed(office: Office) -> None:
     assert fresh == ["hazard.hazard.reported"]
 
 
+async def followed(office: Office, system: Caller, seconds: float = 1.5, **request: Any) -> list[audit_pb2.LedgerEntry]:
+    """Return what a follower is sent before the deadline."""
+    stream = office.stub.FollowLedger(
+        audit_pb2.FollowLedgerRequest(**request), timeout=seconds, metadata=system.metadata()
+    )
+    return [each async for answer in stream for each in answer.ledger_entries]
+
+
+async def test_a_department_s_system_follows_what_lies_in_its_scope(office: Office) -> None:
+    """A department could not keep its own system up to date, or would be sent another department's affairs."""
+    city = office.city
+    system = city.home.people[policy_pb2.ROLE_DEPARTMENT_SYSTEM]
+    neighbour = city.next_door.people[policy_pb2.ROLE_DEPARTMENT_SYSTEM]
+    await system.refused(office.stub.ListLedgerEntries, audit_pb2.ListLedgerEntriesRequest())
+    entry = await office.sequenced(lambda each: each.type == "hazard.hazard.closed")
+    whole = [each for each in await office.listed() if not each.type.startswith("access.")]
+    sent = await followed(office, system)
+    assert sent[: len(whole)] == whole
+    assert {each.region for each in sent} == {each.region for each in whole}
+    resumed = await followed(office, system, after_position=entry.position - 1, type_prefix="hazard.")
+    assert resumed[0] == entry
+    next_door = await followed(office, neighbour)
+    assert {each.region for each in next_door} == {city.next_door.region}
+
+
+async def test_a_department_s_system_is_not_told_whom_the_house_refused(office: Office) -> None:
+    """A department would learn which of its neighbours' people tried which doors; that is the auditors' matter."""
+    both = await hire(office.house, office.city.home.office, policy_pb2.ROLE_AUDITOR, policy_pb2.ROLE_DEPARTMENT_SYSTEM)
+    system = office.city.home.people[policy_pb2.ROLE_DEPARTMENT_SYSTEM]
+    await system.refused(office.stub.GetCheckpoint, audit_pb2.GetCheckpointRequest())
+    refused = await office.sequenced(lambda each: each.type == "access.call.refused" and each.actor == system.name)
+    before = refused.position - 1
+    assert await followed(office, system, after_position=before, type_prefix="access.") == []
+    for auditor in (office.auditor, both):
+        assert (await followed(office, auditor, after_position=before, type_prefix="access."))[0] == refused
+
+
 async def test_a_case_is_told_from_ledger_and_history(office: Office) -> None:
     """Nobody but a programmer could say what happened in a case."""
     request = audit_pb2.GetCaseTimelineRequest(case_name=office.hazard)

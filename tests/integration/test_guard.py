@@ -275,9 +275,10 @@ async def test_a_revoked_role_stops_within_five_seconds(city: City, operator: Ca
     assert time.monotonic() - ended < REVOKED_SECONDS
 
 
-async def test_a_revoked_auditor_s_stream_ends(city: City, operator: Caller) -> None:
+@pytest.mark.parametrize("role", [policy_pb2.ROLE_AUDITOR, policy_pb2.ROLE_DEPARTMENT_SYSTEM])
+async def test_a_revoked_follower_s_stream_ends(city: City, operator: Caller, role: policy_pb2.Role.ValueType) -> None:
     """Who left the audit office would go on reading the ledger for as long as a stream opened before stays open."""
-    auditor = await city.hires(policy_pb2.ROLE_AUDITOR)
+    auditor = await city.hires(role)
     stub = AuditServiceStub(city.house.channel)
     follow: Any = stub.FollowLedger(audit_pb2.FollowLedgerRequest(), timeout=60, metadata=auditor.metadata())
     first = await follow.read()

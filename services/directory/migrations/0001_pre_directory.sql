@@ -47,7 +47,7 @@ CREATE TABLE post (
     roles text[] NOT NULL CONSTRAINT post_roles_are_known CHECK (
         cardinality(roles) > 0
         AND roles <@ ARRAY['OPERATOR', 'LIST_EDITOR', 'LIST_APPROVER', 'DUTY_HOLDER', 'INSPECTOR', 'SUPERVISOR',
-            'RESPONSIBLE_UNIT', 'LEADER', 'AUDITOR']
+            'RESPONSIBLE_UNIT', 'LEADER', 'AUDITOR', 'DEPARTMENT_SYSTEM']
     ),
     reach text NOT NULL CONSTRAINT post_reach_is_known CHECK (reach IN ('UNIT', 'REGION')),
     region_code text COLLATE "C" NOT NULL,

@@ -133,7 +133,8 @@ class AuditServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FollowLedger(self, request, context):
-        """Follows the ledger from a position on and stays open for new entries.
+        """Follows the ledger from a position on and stays open for new entries. Department systems are not told
+        whom the house refused what ("access." entries); that is for auditors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

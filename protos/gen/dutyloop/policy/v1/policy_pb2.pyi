@@ -87,6 +87,10 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """Decides accountability cases."""
     ROLE_AUDITOR: _Role.ValueType  # 9
     """Reads and verifies the ledger and workflow histories."""
+    ROLE_DEPARTMENT_SYSTEM: _Role.ValueType  # 10
+    """Is a department's own system, which follows the ledger of its scope. It has a person's account of its
+    own and a post like everybody; the post should carry no other role.
+    """
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """Enumerates the roles that posts carry."""
@@ -111,6 +115,10 @@ ROLE_LEADER: Role.ValueType  # 8
 """Decides accountability cases."""
 ROLE_AUDITOR: Role.ValueType  # 9
 """Reads and verifies the ledger and workflow histories."""
+ROLE_DEPARTMENT_SYSTEM: Role.ValueType  # 10
+"""Is a department's own system, which follows the ledger of its scope. It has a person's account of its
+own and a post like everybody; the post should carry no other role.
+"""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
