@@ -16,7 +16,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.kit.codec import CodecError
+from services.kit.codec import CodecError, is_encrypted
 from services.kit.dates import time_of
 from services.kit.errors import CaseUnavailable, NotFound
 from services.kit.virtual import OPENED_MEMO
@@ -108,12 +108,14 @@ class Histories:
         )
 
     async def _words(self, attributes: Message) -> set[str]:
-        """Return the strings that the event's payloads contain; what cannot be decrypted contains none."""
+        """Return the strings that the event's payloads contain; what is not encrypted or cannot be, contains none."""
         words: set[str] = set()
+        codec = self._client.data_converter.payload_codec
         for payload in _payloads(attributes):
+            if codec is None or not is_encrypted(payload):
+                continue
             try:
-                codec = self._client.data_converter.payload_codec
-                opened = (await codec.decode([payload]))[0] if codec else payload
+                [opened] = await codec.decode([payload])
                 words.update(_strings(orjson.loads(opened.data)))
             except Exception:  # noqa: BLE001, S112 (a payload of a lost key or another format: told without its words)
                 continue
@@ -150,11 +152,11 @@ class Histories:
         yield "", "", b"", count, hasher.digest()
 
     async def _decrypt(self, event: HistoryEvent) -> None:
-        """Open every payload of an event in place, and put a failure's own words back where they belong."""
+        """Open every encrypted payload of an event in place, and put a failure's own words back where they belong."""
         codec = self._client.data_converter.payload_codec
         if codec is None:
             return
-        for payload in _payloads(event):
+        for payload in filter(is_encrypted, _payloads(event)):
             try:
                 [opened] = await codec.decode([payload])
             except CodecError:

@@ -1,9 +1,15 @@
-"""Encrypts Temporal payloads and failures; every payload names its key, so that keys can be rotated."""
+"""Encrypts Temporal payloads and failures; every payload names its key, so that keys can be rotated.
+
+Where keys are configured nothing that arrives in clear is believed. What Temporal and its SDK themselves write
+in clear never comes this way: the markers of local activities (their results are encrypted), search
+attributes, headers, the reasons of terminations and the server's own failures. Memos are encrypted.
+"""
 
 import base64
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -13,6 +19,7 @@ from temporalio.converter import (
     CompositePayloadConverter,
     DataConverter,
     DefaultFailureConverterWithEncodedAttributes,
+    EncodingPayloadConverter,
     PayloadCodec,
 )
 
@@ -20,10 +27,12 @@ from services.kit import crypto
 from services.kit.secret_files import read_secret
 
 ENCODING = b"binary/encrypted"
+REFUSED = "dutyloop/refused"
+"""Encoding of what came in clear, put in its place; it converts to nothing but an error."""
 
 
 class CodecError(Exception):
-    """A payload cannot be opened: its key is missing, or it was changed."""
+    """A payload cannot be opened: its key is missing, it was changed, or it came in clear."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,12 +68,15 @@ class EncryptionCodec(PayloadCodec):
         ]
 
     async def decode(self, payloads: Iterable[Payload]) -> list[Payload]:
-        """Open each encrypted payload with the key it names. Raises CodecError."""
-        return [self._open(payload) for payload in payloads]
+        """Open each encrypted payload with the key it names; put a refusal in the place of one in clear.
+
+        Raises CodecError, which stops a case until its key is there again. A payload in clear must not be able
+        to stop one: its refusal is an error where the value is asked for, so that an update is rejected, a
+        signal dropped, a query answered with an error, and the case goes on.
+        """
+        return [self._open(payload) if is_encrypted(payload) else _refusal() for payload in payloads]
 
     def _open(self, payload: Payload) -> Payload:
-        if payload.metadata.get("encoding") != ENCODING:
-            return payload
         key_id = payload.metadata["key-id"]
         key = self._keys.keys.get(key_id.decode())
         if key is None:
@@ -75,7 +87,33 @@ class EncryptionCodec(PayloadCodec):
             raise CodecError("a payload was changed after it was encrypted") from None
 
 
-_CONVERTERS = tuple(PydanticPayloadConverter().converters.values())
+def is_encrypted(payload: Payload) -> bool:
+    """Tell what the codec wrote from what came in clear."""
+    return payload.metadata.get("encoding") == ENCODING
+
+
+def _refusal() -> Payload:
+    return Payload(metadata={"encoding": REFUSED.encode()})
+
+
+class _RefusalConverter(EncodingPayloadConverter):
+    """Fails on what the codec refused."""
+
+    @property
+    def encoding(self) -> str:
+        """Return the encoding of refused payloads."""
+        return REFUSED
+
+    def to_payload(self, value: Any) -> Payload | None:
+        """Leave every value to the other converters."""
+        return None
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        """Raise CodecError."""
+        raise CodecError("a payload came in clear where payloads are encrypted")
+
+
+_CONVERTERS = (*PydanticPayloadConverter().converters.values(), _RefusalConverter())
 
 
 class SharedPydanticConverter(CompositePayloadConverter):

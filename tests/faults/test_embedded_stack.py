@@ -712,8 +712,8 @@ async def test_keys_are_made_once_and_an_added_issuer_is_kept(stack: Stack) -> N
     assert all((key["kty"], key["crv"]) == ("OKP", "Ed25519") and "d" not in key for key in keys)
     codec = json.loads((stack.data_dir / "codec_keys.json").read_text())
     assert [codec["current"]] == list(codec["keys"])
-    names = ("service.key", "worker.key", "issuer.key", "checkpoint.key", "checkpoint.vkey", "codec_keys.json")
-    names += ("secrets/hazard",)
+    keys_of_parts = ("service.key", "worker.key", "issuer.key", "checkpoint.key", "checkpoint.vkey")
+    names = (*keys_of_parts, "codec_keys.json", "secrets/hazard")
     before = [(stack.data_dir / name).read_bytes() for name in names]
     stack.ask_to_stop()
     await asyncio.wait_for(stack.wait(), 1)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import pytest_asyncio
 from google.type.date_pb2 import Date
 from temporalio import workflow
-from temporalio.client import WorkflowHistory
+from temporalio.client import Client, WorkflowHistory, WorkflowQueryFailedError, WorkflowUpdateFailedError
 from temporalio.worker import Replayer
 
 from dutyloop.audit.v1 import audit_pb2
@@ -309,6 +310,29 @@ async def test_a_department_s_system_is_not_told_whom_the_house_refused(office: 
     assert await followed(office, system, after_position=before, type_prefix="access.") == []
     for auditor in (office.auditor, both):
         assert (await followed(office, auditor, after_position=before, type_prefix="access."))[0] == refused
+
+
+async def test_a_payload_in_clear_moves_no_case(office: Office) -> None:
+    """Whoever reaches Temporal's port could act in a case, or stop it for good, without any key or role."""
+    house, supervisor = office.house, office.city.supervisor
+    hazard = await office.city.reports()
+    case = rectification.workflow_id(hazard.name.removeprefix("hazards/"))
+    settings = house.settings
+    intruder = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+    outer = {"principal": supervisor.name, "on_behalf_of": "", "method": "m", "request_id": "r", "body_hash": ""}
+    action = {"unit": office.city.home.enterprise, "outer": outer}
+    handle = intruder.get_workflow_handle(case)
+    with pytest.raises(WorkflowUpdateFailedError):
+        await handle.execute_update("assign", action)
+    with pytest.raises(WorkflowQueryFailedError):
+        await handle.query("hazard", action)
+    await handle.signal("anything", action)
+    unmoved = await supervisor.calls(house.hazard.GetHazard, hazard_pb2.GetHazardRequest(name=hazard.name))
+    assert unmoved == hazard
+    assigned = await supervisor.calls(
+        house.hazard.AssignHazard, hazard_pb2.AssignHazardRequest(name=hazard.name, unit=office.city.home.enterprise)
+    )
+    assert assigned.state == hazard_pb2.HAZARD_STATE_ASSIGNED
 
 
 async def test_a_case_is_told_from_ledger_and_history(office: Office) -> None:

@@ -79,6 +79,29 @@ async def test_a_payload_cut_to_nothing_is_refused(data: bytes) -> None:
         await by.decode([Payload(metadata=payload.metadata, data=data)])
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Payload(metadata={"encoding": b"json/plain"}, data=b'"decided"'),
+        Payload(metadata={"encoding": b"binary/null"}),
+        Payload(metadata={"encoding": b"binary/plain", "key-id": b"a"}, data=b"decided"),
+        Payload(data=b"decided"),
+        Payload(),
+    ],
+)
+async def test_a_payload_in_clear_is_refused_where_it_is_read(payload: Payload) -> None:
+    """Whoever reaches Temporal could act in a case without the key; failing earlier would stop the case for good."""
+    converter = data_converter(CodecKeys("a", {"a": OLD}))
+    [sealed_one] = await converter.encode([SECRET])
+    assert await converter.decode([sealed_one], [str]) == [SECRET]
+    expected: tuple[list[type] | None, ...] = ([str], [dict], None)
+    for hints in expected:
+        with pytest.raises(CodecError, match="in clear"):
+            await converter.decode([payload], hints)
+    (opened,) = await codec("a", a=OLD).decode([payload])
+    assert not opened.data
+
+
 async def test_failures_are_encrypted_too() -> None:
     """The text of a failed activity would stand in the clear in every history."""
     converter = data_converter(CodecKeys("a", {"a": OLD}))
