@@ -11,18 +11,24 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import asyncpg
 import orjson
 import uvloop
 
-from services.audit.express import BATCH, COPY_BATCHES, Express
+from services.audit.express import BATCH, COPY_BATCHES, SEPARATOR, Express
 from services.audit.rows import COPY_SEQUENCED, Problem, RowChecker
 
 AUDITOR = "auditor"
 CONNECT_SECONDS = 10.0
-SESSION = {"timezone": "UTC", "application_name": "dutyloop-verify", "jit": "off", "work_mem": "64MB"}
+SESSION = {
+    "timezone": "UTC",
+    "application_name": "dutyloop-verify",
+    "jit": "off",
+    "work_mem": "64MB",
+    "search_path": "pg_catalog",  # no function or operator of somebody's own stands in for PostgreSQL's
+}
 REPLY = struct.Struct(">II")
 """Lengths of a reply's JSON and of its leaf hashes."""
 
@@ -76,7 +82,7 @@ async def check_range(connection: Connection, start: int, end: int) -> CheckedRa
     async def feed(data: bytes) -> None:
         express.feed(data)
 
-    await connection.copy_from_query(COPY_BATCHES, start, end, BATCH, output=feed, format="binary")
+    await connection.copy_from_query(COPY_BATCHES, start, end, BATCH, SEPARATOR, output=feed, format="binary")
     leaves, rows, shredded, hashed = express.leaves, express.rows, 0, express.hashed_bytes
     problems: list[Problem] = []
     for first, last in _stretches(express.irregular, end):
@@ -111,6 +117,26 @@ async def check_rows(connection: Connection, start: int, end: int) -> RowChecker
         missing = f"{end - checker.expected} entries from here on are missing"
         checker.problems.append(Problem("missing_entry", checker.expected, missing))
     return checker
+
+
+class Checker(Protocol):
+    """Checks ranges, one at a time; more may be asked for and wait."""
+
+    async def check(self, start: int, end: int) -> CheckedRange:
+        """Have a range checked."""
+
+
+class Here:
+    """Checks ranges in this process, on a connection of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._one_at_a_time = asyncio.Lock()
+
+    async def check(self, start: int, end: int) -> CheckedRange:
+        """Check a range."""
+        async with self._one_at_a_time:
+            return await check_range(self._connection, start, end)
 
 
 class Helper:

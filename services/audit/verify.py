@@ -7,6 +7,7 @@ is trusted. Rows are checked in ranges, by several processes when there are many
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -15,16 +16,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from services.audit import checkpoints, merkle
 from services.audit.checkpoints import CheckpointFile, NoteError, SignedHead
-from services.audit.ranges import AUDITOR, CheckedRange, Connection, Helper, Login, check_range, session
+from services.audit.ranges import AUDITOR, CheckedRange, Checker, Connection, Helper, Here, Login, session
 from services.audit.rows import COPY_UNSEQUENCED, MAX_PROBLEMS, Problem, RowChecker
 from services.kit.db import role_password
 from services.kit.migrate import SCHEMAS
 from services.kit.settings import Settings, required
 
 RANGE = 32_768
+AT_ONCE = 512
+"""Leaves put into the tree before anything else gets its turn."""
 PARALLEL_FROM = 150_000
 """Entries from which starting processes pays."""
 MAX_PROCESSES = 8
+"""By default one for every two cores: PostgreSQL needs the other for what it hands over."""
 
 Progress = Callable[[int, int], None]
 """Called with the entries verified so far and their total."""
@@ -188,16 +192,20 @@ class _Run:
     async def entries(self, processes: int) -> None:
         """Check rows, positions and roots from the first entry to the last."""
         total, signed = await self._connection.fetchrow(SELECT_SIZE) or (0, None)
-        workers = min(processes, MAX_PROCESSES) if total >= PARALLEL_FROM else 1
-        helpers = [await Helper.start(self._login) for _ in range(workers)] if workers > 1 else []
+        helpers = min(processes, MAX_PROCESSES) - 1 if total >= PARALLEL_FROM else 0
         pending: dict[int, asyncio.Task[CheckedRange]] = {}
-        try:
-            await self._ranges(total, helpers, pending)
-        finally:
-            for task in pending.values():
-                task.cancel()
-            await asyncio.gather(*pending.values(), return_exceptions=True)
-            await asyncio.gather(*(helper.stop() for helper in helpers))
+        async with AsyncExitStack() as resources:
+            checkers: list[Checker] = [Here(await resources.enter_async_context(session(self._login)))]
+            for _ in range(helpers):
+                helper = await Helper.start(self._login)
+                resources.push_async_callback(helper.stop)
+                checkers.append(helper)
+            try:
+                await self._ranges(total, checkers, pending)
+            finally:
+                for task in pending.values():
+                    task.cancel()
+                await asyncio.gather(*pending.values(), return_exceptions=True)
         self._found.entries = self._tree.size
         self._found.root_hash = self._tree.root()
         if signed and not self._heads.file_is_there:
@@ -206,20 +214,17 @@ class _Run:
         await self._require_all_signed(total, signed or 0)
 
     async def _ranges(
-        self, total: int, helpers: Sequence[Helper], pending: dict[int, asyncio.Task[CheckedRange]]
+        self, total: int, checkers: Sequence[Checker], pending: dict[int, asyncio.Task[CheckedRange]]
     ) -> None:
-        """Walk the ranges in order; with helpers, two for each are under way ahead."""
+        """Walk the ranges in order; two for each checker are under way ahead."""
         start = 0
         while start < total:
             end = min(start + RANGE, total)
-            if helpers:
-                for first in range(start, min(start + 2 * len(helpers) * RANGE, total), RANGE):
-                    if first not in pending:
-                        helper = helpers[first // RANGE % len(helpers)]
-                        pending[first] = asyncio.create_task(helper.check(first, min(first + RANGE, total)))
-                checked = await pending.pop(start)
-            else:
-                checked = await check_range(self._connection, start, end)
+            for first in range(start, min(start + 2 * len(checkers) * RANGE, total), RANGE):
+                if first not in pending:
+                    checker = checkers[first // RANGE % len(checkers)]
+                    pending[first] = asyncio.create_task(checker.check(first, min(first + RANGE, total)))
+            checked = await pending.pop(start)
             if checked.rows == 0:
                 end = (await self._connection.fetchval(SELECT_FOLLOWING, end) or total) // RANGE * RANGE
                 end = max(end, start + RANGE)
@@ -243,7 +248,7 @@ class _Run:
         for head in self._heads.up_to(end, stored):
             upto = head.tree_size - start
             if upto > done:
-                self._tree.extend(leaves[done:upto])
+                await self._extend(leaves[done:upto])
                 done = upto
             if self._broken:
                 continue
@@ -252,7 +257,13 @@ class _Run:
             else:
                 self._broken = True
                 await self._locate(head, start, leaves)
-        self._tree.extend(leaves[done:])
+        await self._extend(leaves[done:])
+
+    async def _extend(self, leaves: Sequence[bytes]) -> None:
+        """Append leaves, letting what PostgreSQL sends of the next range be taken in meanwhile."""
+        for start in range(0, len(leaves), AT_ONCE):
+            self._tree.extend(leaves[start : start + AT_ONCE])
+            await asyncio.sleep(0)
 
     async def _locate(self, head: SignedHead, start: int, leaves: Sequence[bytes]) -> None:
         """Say where the rows left the log that was signed: at the first stored pair that differs, if any does."""
@@ -361,7 +372,7 @@ async def _verify(
         heads = _Heads(file, end, keys, found)
         run = _Run(connection, login, heads, found, progress)
         await asyncio.gather(
-            run.entries(processes if processes is not None else os.cpu_count() or 1),
+            run.entries(processes or ((os.cpu_count() or 1) + 1) // 2),
             check_receipts(login, found),
         )
         await run.unsequenced()

@@ -20,7 +20,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import write_private
 from services.audit import checkpoints, merkle, ranges, verify
 from services.audit.checkpoints import CheckpointFile, NoteError
-from services.audit.express import BATCH, COPY_BATCHES, Express
+from services.audit.express import BATCH, COPY_BATCHES, SEPARATOR, Express
 from services.audit.sequencer import LOCK_KEY, LogDiverged, Sequencer
 from services.audit.verify import Verification
 from services.kit import db, ledger
@@ -190,7 +190,7 @@ async def test_regular_entries_take_the_express_lane(book: Ledger) -> None:
             for offset in range(0, len(data), 1000):
                 lane.feed(data[offset : offset + 1000])
 
-        await connection.copy_from_query(COPY_BATCHES, 0, 40, BATCH, output=feed, format="binary")
+        await connection.copy_from_query(COPY_BATCHES, 0, 40, BATCH, SEPARATOR, output=feed, format="binary")
     assert (lane.irregular, lane.rows) == ([], 40)
 
 
@@ -223,6 +223,12 @@ async def test_verification_by_several_processes_finds_the_same(book: Ledger, mo
         ("method = ''", "edited_column"),
         ("policy_version = '2'", "edited_column"),
         ("actor = actor || E'\\x1f'", "edited_column"),
+        ('actor = actor || \'","business_time":"2026-01-05T08:00:00Z\'', "edited_column"),
+        ("id = id || '\",\"method\":\"' || method, method = ''", "edited_column"),
+        ("business_time = 'infinity'", "edited_column"),
+        ("envelope = ''", "edited_envelope"),
+        ("envelope = substr(envelope, 1, 300)", "edited_envelope"),
+        ("salt = substr(salt, 2)", "edited_payload"),
         ("payload = payload || ' '", "edited_payload"),
         ("salt = decode('00112233445566778899aabbccddeeff', 'hex')", "edited_payload"),
         ("salt = salt || substr(payload, 1, 1), payload = substr(payload, 2)", "edited_payload"),
@@ -236,6 +242,34 @@ async def test_an_edited_row_is_named(book: Ledger, change: str, kind: str) -> N
     where, kinds = await book.found()
     assert where == 17
     assert kind in kinds
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("type", "actor", "business_time", "recorded_time", "objects", "region_code", "unit_path", "request_id"),
+        *("workflow_id", "on_behalf_of", "method", "policy_version", "envelope", "leaf_hash"),
+    ],
+)
+async def test_an_emptied_column_is_named(book: Ledger, column: str) -> None:
+    """A comparison with nothing is neither true nor false: what an entry says could be taken out of reach of lists."""
+    await book.superuser.execute(f"ALTER TABLE ledger.entry ALTER COLUMN {column} DROP NOT NULL")
+    await book.tamper(f"UPDATE ledger.entry SET {column} = NULL WHERE position = 17")
+    where, kinds = await book.found()
+    assert where == 17
+    assert "edited_column" in kinds
+
+
+async def test_text_that_json_escapes_is_checked_as_closely(book: Ledger) -> None:
+    """An entry whose text holds a quotation mark would look forged, or its column could be swapped for its JSON."""
+    call = call_of(book.written)
+    async with book.hazard.command(call) as tx:
+        tx.record(ledger.Event("hazard.hazard.reported", ["hazards/h"], {}, "1303", "u1/", 'case "1"', "甲\\乙"))
+        tx.answer(hazard_pb2.Hazard(name="hazards/h"))
+    await book.sign()
+    assert (await book.verify()).problems == []
+    await book.tamper("UPDATE ledger.entry SET workflow_id = 'case \\\"1\\\"' WHERE position = 40")
+    assert await book.found() == (40, {"edited_column"})
 
 
 async def test_an_edit_with_its_hash_recomputed_is_named(book: Ledger) -> None:
