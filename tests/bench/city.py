@@ -16,6 +16,7 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from dutyloop.policy.v1 import policy_pb2
+from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import Child, free_port
 from infra.embedded.stack import Stack, StackConfig
 from services.kit import temporal
@@ -92,10 +93,8 @@ async def running() -> AsyncIterator[Bench]:
     """Start PostgreSQL, Temporal and the services in processes of their own; leave nothing behind."""
     folder = Path(tempfile.mkdtemp(prefix="dutyloop-bench-"))
     stack = Stack(StackConfig(folder, free_port(), free_port(), None, services=SERVED, worker=False))
-    postgres = None
     try:
         await stack.start()
-        postgres = stack._running.postgres
         settings = stack.settings()
         async with grpc.aio.insecure_channel(stack.grpc_address) as channel:
             client = await temporal.connect(settings)
@@ -105,8 +104,7 @@ async def running() -> AsyncIterator[Bench]:
             yield await _with_tasks(folder, stack, city)
     finally:
         await stack.stop()
-        if postgres is not None:
-            await postgres.destroy()
+        await EmbeddedPostgres(folder).destroy()
         shutil.rmtree(folder, ignore_errors=True)
 
 

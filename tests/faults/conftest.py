@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -44,12 +44,13 @@ def account(request: pytest.FixtureRequest) -> Account:
     return found
 
 
-@pytest.fixture
-def home(account: Account) -> Iterator[Path]:
-    """A folder of that user's."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def home(account: Account) -> AsyncIterator[Path]:
+    """A folder of that user's; a cluster that a failed test has left to ``data`` in it goes with it."""
     folder = Path(tempfile.mkdtemp(prefix="dutyloop-home-"))
     os.chown(folder, account.uid, -1)
     yield folder
+    await EmbeddedPostgres(folder / "data").destroy()
     shutil.rmtree(folder)
 
 
