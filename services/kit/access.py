@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.kit.errors import NotFound
 
@@ -56,6 +56,32 @@ def scope_of(grants: Iterable[Grant]) -> Scope:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What of a person's grants counts for a method: those that carry one of its roles, and how far they reach."""
+
+    grants: tuple[Grant, ...]
+    scope: Scope
+    home_region_code: str
+    """Region of the person's first post, whatever its roles."""
+
+
+def reach_of(grants: tuple[Grant, ...], roles: frozenset[int]) -> Reach:
+    """Pick the grants that carry one of the roles; all of them where no role is asked for."""
+    home = grants[0].home_region_code if grants else ""
+    held = tuple(grant for grant in grants if grant.roles & roles) if roles else grants
+    return Reach(held, scope_of(held), home)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A person's grants, until when they may be used, and what has been worked out from them."""
+
+    until: float
+    grants: tuple[Grant, ...]
+    reaches: dict[frozenset[int], Reach] = field(default_factory=dict)
+
+
 Resolve = Callable[[str], Awaitable[tuple[Grant, ...]]]
 
 
@@ -64,14 +90,25 @@ class AccessCache:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._known: dict[str, tuple[float, tuple[Grant, ...]]] = {}
-        self._pending: dict[str, asyncio.Task[tuple[Grant, ...]]] = {}
+        self._known: dict[str, _Known] = {}
+        self._pending: dict[str, asyncio.Task[_Known]] = {}
 
     async def grants(self, person: str) -> tuple[Grant, ...]:
         """Return what the person's posts grant now."""
+        return (await self._current(person)).grants
+
+    async def reach(self, person: str, roles: frozenset[int]) -> Reach:
+        """Return what counts of it for a method of these roles; worked out once per look-up and set of roles."""
+        known = await self._current(person)
+        reach = known.reaches.get(roles)
+        if reach is None:
+            reach = known.reaches[roles] = reach_of(known.grants, roles)
+        return reach
+
+    async def _current(self, person: str) -> _Known:
         known = self._known.get(person)
-        if known is not None and time.monotonic() < known[0]:
-            return known[1]
+        if known is not None and time.monotonic() < known.until:
+            return known
         task = self._pending.get(person)
         if task is None:
             task = asyncio.create_task(self._look_up(person))
@@ -79,10 +116,10 @@ class AccessCache:
             task.add_done_callback(lambda _: self._pending.pop(person, None))
         return await asyncio.shield(task)
 
-    async def _look_up(self, person: str) -> tuple[Grant, ...]:
+    async def _look_up(self, person: str) -> _Known:
         asked = time.monotonic()
-        grants = await self._resolve(person)
+        known = _Known(asked + CACHE_SECONDS, await self._resolve(person))
         if len(self._known) >= CACHE_ENTRIES:
             self._known.clear()
-        self._known[person] = (asked + CACHE_SECONDS, grants)
-        return grants
+        self._known[person] = known
+        return known

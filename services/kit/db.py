@@ -4,7 +4,6 @@ Every connection's search path is the service's schema: a store names its tables
 reach another service's by accident (nor, for lack of grants, on purpose).
 """
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,18 +15,18 @@ import asyncpg
 import orjson
 from google.protobuf.message import Message
 
-from services.kit import ledger
+from services.kit import leases, ledger
 from services.kit.call import Call
-from services.kit.errors import DomainError, Overloaded, RequestIdReused, is_recorded
+from services.kit.errors import DomainError, RequestIdReused, is_recorded
+from services.kit.leases import Borrowed, Leases
 from services.kit.secret_files import read_secret
 from services.kit.settings import Settings, required
 
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Connection: TypeAlias = leases.Connection
 Row: TypeAlias = asyncpg.Record
 """A row, for code that shapes answers but runs no SQL."""
 M = TypeVar("M", bound=Message)
 
-ACQUIRE_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 15.0
 SESSION_SETTINGS = {
@@ -251,22 +250,12 @@ class Database:
     """A service's door to PostgreSQL."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        self._pool = pool
+        self._leases = Leases(pool)
         self.tell_cases: TellCases | None = None
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> Borrowed:
         """Borrow a connection for at most a command. Raises Overloaded when none is free within a second."""
-        try:
-            # Not acquire's own timeout: that wraps every acquisition in a task of its own.
-            async with asyncio.timeout(ACQUIRE_SECONDS):
-                connection = await self._pool.acquire()
-        except TimeoutError:
-            raise Overloaded from None
-        try:
-            yield connection
-        finally:
-            await self._pool.release(connection)
+        return self._leases.borrow()
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Run a query and return its rows."""
@@ -350,7 +339,7 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool, waiting for borrowed connections."""
-        await self._pool.close()
+        await self._leases.close()
 
 
 def _own_entry(call: Call, event: ledger.Event) -> ledger.Entry:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
 
 import orjson
 import structlog
@@ -12,8 +13,13 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 WARNING_LIBRARIES = ("temporalio", "asyncio", "grpc")
 
 
+_json_lines: structlog.BytesLogger | None = None
+"""Where ``log_served`` writes; None where lines are for a terminal, or of no interest."""
+
+
 def configure(settings: Settings) -> None:
     """Set structlog up once per process; standard-library loggers keep only warnings."""
+    global _json_lines  # noqa: PLW0603 (set here alone, once per process)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -27,6 +33,8 @@ def configure(settings: Settings) -> None:
             structlog.processors.JSONRenderer(serializer=lambda data, **_: orjson.dumps(data, default=str)),
         ]
         logger_factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        if LEVELS[settings.log_level] <= logging.INFO:
+            _json_lines = structlog.BytesLogger(sys.stderr.buffer)
     else:
         chain = [*shared, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         logger_factory = structlog.PrintLoggerFactory(sys.stderr)
@@ -42,6 +50,36 @@ def configure(settings: Settings) -> None:
 
 
 _LOGGER: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+def log_served(*, rpc: str, code: str, reason: str, principal: str, request_id: str, milliseconds: float) -> None:
+    """Log a served call, the one event of which there are thousands a second.
+
+    As JSON it is composed here: structlog's chain for the same line takes five times as long.
+    """
+    if _json_lines is None:
+        logger().info(
+            "rpc_served",
+            rpc=rpc,
+            code=code,
+            reason=reason,
+            principal=principal,
+            request_id=request_id,
+            milliseconds=milliseconds,
+        )
+        return
+    line = {
+        "rpc": rpc,
+        "code": code,
+        "reason": reason,
+        "principal": principal,
+        "request_id": request_id,
+        "milliseconds": milliseconds,
+        "event": "rpc_served",
+        "level": "info",
+        "timestamp": datetime.now(UTC),
+    }
+    _json_lines.msg(orjson.dumps(line, option=orjson.OPT_UTC_Z))
 
 
 def logger() -> structlog.stdlib.BoundLogger:

@@ -7,8 +7,8 @@ Handlers are ``async def Method(self, request, call)``; nothing reaches them tha
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from grpc_reflection.v1alpha.reflection import SERVICE_NAME as REFLECTION_NAME
 
 from dutyloop.policy.v1 import policy_pb2
 from services.kit import db
-from services.kit.access import EVERYWHERE, AccessCache, Grant, scope_of
+from services.kit.access import EVERYWHERE, AccessCache, Reach
 from services.kit.call import Call
 from services.kit.catalogue import Locale
 from services.kit.clients import MAX_MESSAGE_BYTES
@@ -47,7 +47,7 @@ from services.kit.errors import (
     invalid,
     to_status,
 )
-from services.kit.logs import logger
+from services.kit.logs import log_served, logger
 from services.kit.policy import MethodRule, method_rules, redacted, validate
 from services.kit.settings import Settings
 from services.kit.tls import server_credentials
@@ -57,6 +57,9 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_STREAM_SECONDS = 3_600.0
 TRANSIENT_ATTEMPTS = 5
 PERSONS_NEVER = (policy_pb2.METHOD_KIND_WORKER, policy_pb2.METHOD_KIND_SERVICE)
+LANGUAGES: Mapping[str, Locale] = {"en": "en", "zh": "zh-CN"}
+EVERYTHING = Reach(grants=(), scope=EVERYWHERE, home_region_code="")
+"""What the house's own services reach."""
 RECEIPT_KEY = "dutyloop-receipt-bin"
 SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -105,20 +108,25 @@ class Guard:
                 methods[rule.name] = grpc.unary_unary_rpc_method_handler(guarded.unary)
         return grpc.method_handlers_generic_handler(service.descriptor.full_name, methods)
 
-    def subject(self, context: Context) -> Subject:
+    def introduction(self, context: Context) -> tuple[str, Locale]:
+        """Read the caller's bearer token, empty where there is none, and language, the process's own by default."""
+        token, locale = "", None
+        # Once, for each reading copies all metadata; of what is said twice, the first counts.
+        for key, value in context.invocation_metadata() or ():
+            if key == "authorization" and not token and isinstance(value, str) and value[:7].lower() == "bearer ":
+                token = value[7:]
+            elif key == "accept-language" and locale is None and isinstance(value, str):
+                locale = LANGUAGES.get(value[:2].lower())
+        return token, locale or self._settings.locale
+
+    def subject(self, token: str) -> Subject:
         """Say who calls, by the token alone. Raises Unauthenticated."""
-        return self._verifier.verify(bearer_token(context))
+        return self._verifier.verify(token)
 
     async def identify(self, rule: MethodRule, subject: Subject, context: Context, locale: Locale) -> Call:
         """Say what of the caller's reach counts for this method, and until when the call may run."""
         internal = subject.use == "service"
-        held: tuple[Grant, ...] = ()
-        home = ""
-        if not internal:
-            held = await self._access.grants(subject.name)
-            home = held[0].home_region_code if held else ""
-            if rule.roles:
-                held = tuple(grant for grant in held if grant.roles & rule.roles)
+        reach = EVERYTHING if internal else await self._access.reach(subject.name, rule.roles)
         remaining = context.time_remaining()
         if rule.client_streaming or rule.server_streaming:
             allowed = MAX_STREAM_SECONDS if remaining is None else min(remaining, MAX_STREAM_SECONDS)
@@ -130,9 +138,9 @@ class Guard:
             rule=rule,
             principal=subject.name,
             internal=internal,
-            grants=held,
-            scope=EVERYWHERE if internal else scope_of(held),
-            home_region_code=home,
+            grants=reach.grants,
+            scope=reach.scope,
+            home_region_code=reach.home_region_code,
             now=await self._clock(),
             locale=locale,
             deadline=asyncio.get_running_loop().time() + allowed,
@@ -140,12 +148,7 @@ class Guard:
 
     async def recheck(self, call: Call) -> None:
         """Raise RoleMissing when the caller's reach has changed since the stream began."""
-        if call.internal:
-            return
-        held = await self._access.grants(call.principal)
-        if call.rule.roles:
-            held = tuple(grant for grant in held if grant.roles & call.rule.roles)
-        if scope_of(held) != call.scope:
+        if not call.internal and (await self._access.reach(call.principal, call.rule.roles)).scope != call.scope:
             raise RoleMissing(method=call.rule.name)
 
     def authorise(self, call: Call) -> None:
@@ -155,38 +158,19 @@ class Guard:
         if not allowed:
             raise RoleMissing(method=call.rule.name)
 
-    @contextmanager
-    def place(self, *, internal: bool) -> Iterator[None]:
+    def take_place(self, *, internal: bool) -> None:
         """Take one of the process's places; the worker's are its own. Raises Overloaded."""
         if self._places[internal] <= 0:
             raise Overloaded
         self._places[internal] -= 1
-        try:
-            yield
-        finally:
-            self._places[internal] += 1
 
-    def locale_of(self, context: Context) -> Locale:
-        """Read the caller's language; the process's own where none is named."""
-        for key, value in context.invocation_metadata() or ():
-            if key == "accept-language" and isinstance(value, str):
-                if value.lower().startswith("en"):
-                    return "en"
-                if value.lower().startswith("zh"):
-                    return "zh-CN"
-        return self._settings.locale
+    def leave_place(self, *, internal: bool) -> None:
+        """Give a taken place back."""
+        self._places[internal] += 1
 
     def require_token(self, context: Context) -> None:
         """Raise Unauthenticated unless a valid token came with the call; for reflection."""
-        self._verifier.verify(bearer_token(context))
-
-
-def bearer_token(context: Context) -> str:
-    """Return the bearer token of the call. Raises Unauthenticated."""
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization" and isinstance(value, str) and value[:7].lower() == "bearer ":
-            return value[7:]
-    raise Unauthenticated
+        self.subject(self.introduction(context)[0])
 
 
 class _GuardedMethod:
@@ -198,15 +182,33 @@ class _GuardedMethod:
         self._rule = rule
         self._handler = handler
         self._request_class: type[Message] = GetMessageClass(rule.request)
-        self._replays = rule.changes_state and rule.kind != policy_pb2.METHOD_KIND_CASE_ACTION
+        self._changes_state = rule.changes_state
+        self._replays = self._changes_state and rule.kind != policy_pb2.METHOD_KIND_CASE_ACTION
 
     async def unary(self, raw: bytes, context: Context) -> bytes:
-        async with self._served(context) as call:
-            request = self._parse(raw, call)
-            async with asyncio.timeout_at(call.deadline):
-                answer = await self._answer(request, call)
-            self._send_receipts(call, context)
-            return answer
+        """Serve one call. Spelt out what ``_served`` does for streams: most calls pass here, and each layer costs."""
+        started = perf_counter()
+        guard, call, refusal = self._guard, None, None
+        token, locale = guard.introduction(context)
+        try:
+            subject = guard.subject(token)
+            internal = subject.use == "service"
+            guard.take_place(internal=internal)
+            try:
+                call = await guard.identify(self._rule, subject, context, locale)
+                guard.authorise(call)
+                request = self._parse(raw, call)
+                async with asyncio.timeout_at(call.deadline):
+                    answer = await self._answer(request, call)
+                self._send_receipts(call, context)
+                return answer
+            finally:
+                guard.leave_place(internal=internal)
+        except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
+            refusal = as_refusal(error, self._rule, call)
+        finally:
+            self._log(call, refusal, perf_counter() - started)
+        await self._refuse(context, call, refusal, locale)
         raise AssertionError("unreachable: a refused call aborts")
 
     async def unary_stream(self, raw: bytes, context: Context) -> AsyncIterator[bytes]:
@@ -258,7 +260,7 @@ class _GuardedMethod:
         validate(request)
         if self._guard.logs_requests:
             logger().debug("rpc_request", rpc=self._rule.path, principal=call.principal, request=redacted(request))
-        if self._rule.changes_state:
+        if self._changes_state:
             call.request_id = request.request_id  # type: ignore[attr-defined]
             # A step of a case is known by its id alone: done over after the worker died in it, it has later times.
             step = self._rule.kind == policy_pb2.METHOD_KIND_WORKER
@@ -290,29 +292,36 @@ class _GuardedMethod:
 
     @asynccontextmanager
     async def _served(self, context: Context) -> AsyncIterator[Call]:
-        """Admit the call, and turn whatever goes wrong inside into a status that gives nothing away."""
+        """Admit a stream, and turn whatever goes wrong inside into a status that gives nothing away."""
         started = perf_counter()
-        call: Call | None = None
-        refusal: DomainError | None = None
-        locale = self._guard.locale_of(context)
+        guard, call, refusal = self._guard, None, None
+        token, locale = guard.introduction(context)
         try:
-            subject = self._guard.subject(context)
-            with self._guard.place(internal=subject.use == "service"):
-                call = await self._guard.identify(self._rule, subject, context, locale)
-                self._guard.authorise(call)
+            subject = guard.subject(token)
+            internal = subject.use == "service"
+            guard.take_place(internal=internal)
+            try:
+                call = await guard.identify(self._rule, subject, context, locale)
+                guard.authorise(call)
                 yield call
+            finally:
+                guard.leave_place(internal=internal)
         except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
             refusal = as_refusal(error, self._rule, call)
         finally:
             self._log(call, refusal, perf_counter() - started)
         if refusal is not None:
-            await self._record(call, refusal)
-            status = to_status(refusal, locale)
-            await context.abort(
-                STATUS[type(refusal)],
-                status.message,
-                (("grpc-status-details-bin", status.SerializeToString()),),
-            )
+            await self._refuse(context, call, refusal, locale)
+
+    async def _refuse(self, context: Context, call: Call | None, refusal: DomainError, locale: Locale) -> None:
+        """Write the refusal down and end the call with its status."""
+        await self._record(call, refusal)
+        status = to_status(refusal, locale)
+        await context.abort(
+            STATUS[type(refusal)],
+            status.message,
+            (("grpc-status-details-bin", status.SerializeToString()),),
+        )
 
     async def _record(self, call: Call | None, refusal: DomainError) -> None:
         if call is None:
@@ -323,11 +332,9 @@ class _GuardedMethod:
             logger().error("refusal_not_recorded", rpc=self._rule.path, error=type(error).__name__)
 
     def _log(self, call: Call | None, refusal: DomainError | None, seconds: float) -> None:
-        code = "OK" if refusal is None else STATUS[type(refusal)].name
-        logger().info(
-            "rpc_served",
+        log_served(
             rpc=self._rule.path,
-            code=code,
+            code="OK" if refusal is None else STATUS[type(refusal)].name,
             reason=refusal.reason if refusal else "",
             principal=call.principal if call else "",
             request_id=call.request_id if call else "",
