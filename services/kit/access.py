@@ -34,9 +34,7 @@ class Scope:
 
     def covers(self, region_code: str, unit_path: str = "") -> bool:
         """Tell whether a resource of this region and unit lies within reach."""
-        return any(region_code.startswith(prefix) for prefix in self.regions) or any(
-            unit_path.startswith(prefix) for prefix in self.unit_paths
-        )
+        return region_code.startswith(self.regions) or unit_path.startswith(self.unit_paths)
 
     def require(self, resource: str, region_code: str, unit_path: str = "") -> None:
         """Raise NotFound, the same as for an absent resource, when it lies outside."""

@@ -295,18 +295,24 @@ class Database:
         if transaction.messages and self.tell_cases is not None:
             await self.tell_cases(transaction.messages)
 
+    @staticmethod
     async def apply(
-        self, call: Call, statement: str, arguments: Sequence[object], event: ledger.Event, answer: Message
+        connection: Connection,
+        call: Call,
+        statement: str,
+        arguments: Sequence[object],
+        event: ledger.Event,
+        answer: Message,
     ) -> bool:
         """Commit a decided change in one round trip; False when what it was decided on has changed meanwhile.
 
-        For hot commands that need no lock: read, decide, then apply a statement made by ``at_once``. A repeated
-        request id violates the command's key and undoes the statement whole.
+        For hot commands that need no lock: read, decide, then apply a statement made by ``at_once``, all on one
+        borrowed connection. A repeated request id violates the command's key and undoes the statement whole.
         """
         entry = _own_entry(call, event)
         receipts = [entry.leaf_hash]
         stored = (call.principal, call.rule.path, call.request_id, call.body_hash, answer.SerializeToString(), receipts)
-        if not await self.fetchval(statement, *arguments, *stored, *entry.columns):
+        if not await connection.fetchval(statement, *arguments, *stored, *entry.columns):
             return False
         call.receipts.extend(receipts)
         return True

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from services.kit.errors import Overloaded
+from services.kit.errors import DomainError, Overloaded
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Place: TypeAlias = "Connection | None"
@@ -134,7 +134,7 @@ class Borrowed:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None or issubclass(kind, DomainError):  # refused by our own code, between queries
             await self._leases.give_back(self._connection)
         else:
             await self._leases.end(self._connection)

@@ -25,6 +25,8 @@ from services.kit.tokens import TokenVerifier, load_trusted_keys
 
 SERVICES = ("directory", "duty", "plan", "inspection", "hazard", "accountability", "audit")
 DATABASE_ATTEMPTS = 30
+GC_ALLOCATIONS = 10_000
+"""Net new objects between collections of the youngest generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,11 @@ async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -
     )
     access = AccessCache(lambda person: resolve_access(clients, person))
     grpc_server, health = await server.start(settings, server.Guard(settings, verifier, access, clock), services)
-    # What has been made so far lives as long as the process: collections need not walk it again.
+    # What has been made so far lives as long as the process: collections need not walk it again. And a page of a
+    # hundred rows makes thousands of objects that are gone with its call: collected every 700, a fifth of the time.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS)
     logs.logger().info("serving", services=list(names), address=settings.listen_address)
     loops = [asyncio.create_task(loop()) for service in services for loop in service.background()]
     kept = timedelta(days=settings.command_retention_days)

@@ -48,7 +48,7 @@ from services.kit.errors import (
     to_status,
 )
 from services.kit.logs import log_served, logger
-from services.kit.policy import MethodRule, method_rules, redacted, validate
+from services.kit.policy import MethodRule, method_rules, redacted, validate, validator
 from services.kit.settings import Settings
 from services.kit.tls import server_credentials
 from services.kit.tokens import Subject, TokenVerifier
@@ -182,6 +182,7 @@ class _GuardedMethod:
         self._rule = rule
         self._handler = handler
         self._request_class: type[Message] = GetMessageClass(rule.request)
+        self._validate = validator(rule.request)
         self._changes_state = rule.changes_state
         self._replays = self._changes_state and rule.kind != policy_pb2.METHOD_KIND_CASE_ACTION
 
@@ -257,7 +258,7 @@ class _GuardedMethod:
             request = self._request_class.FromString(raw)
         except DecodeError:
             raise invalid("request") from None
-        validate(request)
+        self._validate(request)
         if self._guard.logs_requests:
             logger().debug("rpc_request", rpc=self._rule.path, principal=call.principal, request=redacted(request))
         if self._changes_state:

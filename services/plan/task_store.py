@@ -147,25 +147,30 @@ class TaskStore:
         task_id = id_of(request.name, "tasks")
         types, references = messages.evidence_columns(request.evidence)
         actor = rules.Actor(call.principal, call.posts, call.units)
-        for _ in range(REPORT_ATTEMPTS):
-            row = await self._database.fetchrow(self.SELECT_REPORTED, task_id)
-            if row is None:
-                raise NotFound(request.name)
-            call.scope.require(request.name, row[REGION_CODE], row[UNIT_PATH])
-            task = messages.task_message(row, call.now.timestamp())
-            refusal = rules.report_refusal(task, row[LIST_STATE], actor, request.etag, len(types))
-            if refusal is not None:
-                raise refusal
-            revision = int(task.etag)
-            task.etag = str(revision + 1)
-            task.progress_percent = request.progress_percent
-            task.remark = request.remark
-            task.evidence.extend(request.evidence)
-            payload = {"progress_percent": request.progress_percent, "remark": request.remark, "evidence": references}
-            event = self._task_event("progressed", task, row, payload)
-            arguments = (task_id, revision, request.progress_percent, request.remark, types, references)
-            if await self._database.apply(call, self.REPORT, arguments, event, task):
-                return task
+        async with self._database.connection() as connection:
+            for _ in range(REPORT_ATTEMPTS):
+                row = await connection.fetchrow(self.SELECT_REPORTED, task_id)
+                if row is None:
+                    raise NotFound(request.name)
+                call.scope.require(request.name, row[REGION_CODE], row[UNIT_PATH])
+                task = messages.task_message(row, call.now.timestamp())
+                refusal = rules.report_refusal(task, row[LIST_STATE], actor, request.etag, len(types))
+                if refusal is not None:
+                    raise refusal
+                revision = int(task.etag)
+                task.etag = str(revision + 1)
+                task.progress_percent = request.progress_percent
+                task.remark = request.remark
+                task.evidence.extend(request.evidence)
+                payload = {
+                    "progress_percent": request.progress_percent,
+                    "remark": request.remark,
+                    "evidence": references,
+                }
+                event = self._task_event("progressed", task, row, payload)
+                arguments = (task_id, revision, request.progress_percent, request.remark, types, references)
+                if await self._database.apply(connection, call, self.REPORT, arguments, event, task):
+                    return task
         raise StaleEtag(resource=request.name)
 
     SUBMIT = (
