@@ -74,7 +74,9 @@ class Leases:
             self._free_up(None)
 
     async def close(self) -> None:
-        """Close the pool once every borrowed connection has come back."""
+        """Close the pool once every borrowed connection has come back; closing twice does no harm."""
+        if self._pool.is_closing():
+            return
         try:
             for _ in range(self._pool.get_max_size()):
                 place = self._free.pop() if self._free else await self._wait(None)
