@@ -1,6 +1,7 @@
 """Reach of grants, and the cache through which a revoked role must stop within five seconds."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -112,6 +113,24 @@ async def test_grants_are_looked_up_once_and_again_before_five_seconds(clock: Cl
     assert await cache.grants("people/1") == ()
     assert directory.asked == ["people/1"] * 2
     assert CACHE_SECONDS < 5
+
+
+async def test_what_counts_for_a_method_follows_a_new_look_up(clock: Clock) -> None:
+    """What was worked out from revoked grants would go on opening methods after the grants themselves are gone."""
+    directory = Directory()
+    inspector = dataclasses.replace(grant("1303"), roles=frozenset({1}), home_region_code="1303")
+    editor = dataclasses.replace(grant("14"), roles=frozenset({2, 3}))
+    directory.grants = (inspector, editor)
+    cache = AccessCache(directory.resolve)
+    both, edits = await cache.reach("people/1", frozenset()), await cache.reach("people/1", frozenset({2}))
+    assert (both.grants, both.scope) == ((inspector, editor), Scope(("1303", "14"), ()))
+    assert (edits.grants, edits.scope, edits.home_region_code) == ((editor,), Scope(("14",), ()), "1303")
+    assert (await cache.reach("people/1", frozenset({4}))).grants == ()
+    assert await cache.reach("people/1", frozenset({2})) is edits
+    directory.grants = (inspector,)
+    clock.seconds += CACHE_SECONDS + 0.01
+    assert (await cache.reach("people/1", frozenset({2}))).grants == ()
+    assert directory.asked == ["people/1"] * 2
 
 
 async def test_a_slow_look_up_does_not_lengthen_a_role(clock: Clock) -> None:
