@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from services.kit.dates import last_day_before
     from workflows.activities.accountability import AccountabilityActivities
     from workflows.activities.directory import ClockWindow, DirectoryActivities, StatutoryClock
-    from workflows.payloads import Outer, Term
+    from workflows.payloads import Term
     from workflows.payloads.accountability import (
         WORKFLOW,
         AccountabilityResult,
@@ -31,7 +31,17 @@ with workflow.unsafe.imports_passed_through():
         SubmitFacts,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
+from workflows.case import (
+    SERVICE_CALL,
+    SERVICE_CALL_TIMEOUT,
+    Acted,
+    CaseClock,
+    asked,
+    refuse,
+    same_person,
+    step,
+    wrong_state,
+)
 from workflows.deadline import Deadline, due_time
 
 OVERDUE = {"OPENED": "facts_overdue", "FACTS_SUBMITTED": "decision_overdue"}
@@ -48,7 +58,6 @@ class AccountabilityCase:
         self._clock = CaseClock(start.opened)
         self._case = AccountabilitySnapshot(start.case, "OPENED", start.due_time)
         self._handlers: list[str] = []
-        self._steps = Steps()
         # Handlers await clocks and recordings; without the lock two decisions could both pass their checks.
         self._one_action = asyncio.Lock()
         self._term = Deadline(self._clock, start.due_time)
@@ -87,8 +96,8 @@ class AccountabilityCase:
                 handler=handler,
                 due_time=await due_time(self._clock.now(), self._start.terms.decide),
             )
-            await self._record("facts_submitted", submitted, action.outer)
-            self._term.move(submitted.due_time)
+            await self._record("facts_submitted", submitted, action)
+            self._term.move(self._case.due_time)
             if handler not in self._handlers:
                 self._handlers.append(handler)
 
@@ -96,7 +105,7 @@ class AccountabilityCase:
     async def decide(self, action: Decide) -> None:
         """Decide with a measure; influence period and appeal window count from now."""
         async with self._one_action:
-            self._require_decider(action.outer, "decide")
+            self._require_decider(action, "decide")
             now = self._clock.now()
             window = await self._window(now, action.appeal_clock) if action.appeal_clock else None
             influence_end = None
@@ -116,13 +125,13 @@ class AccountabilityCase:
                 appeal_due_time=window.due_time if window else None,
                 appeal_basis=window.source if window else "",
             )
-            await self._record("decided", decided, action.outer)
+            await self._record("decided", decided, action)
 
     @workflow.update
     async def exempt(self, action: Exempt) -> None:
         """Exempt the subject, whose duties were shown performed; this ends the case."""
         async with self._one_action:
-            self._require_decider(action.outer, "exempt")
+            self._require_decider(action, "exempt")
             now = self._clock.now()
             exempted = replace(
                 self._case,
@@ -134,7 +143,7 @@ class AccountabilityCase:
                 exemption=action.exemption,
                 close_time=now,
             )
-            await self._record("exempted", exempted, action.outer)
+            await self._record("exempted", exempted, action)
 
     @workflow.update
     async def file_appeal(self, action: FileAppeal) -> None:
@@ -151,7 +160,7 @@ class AccountabilityCase:
                 raise refuse("WINDOW_CLOSED", closed=last_day_before(due))
             if self._case.appeal is not None:
                 raise wrong_state("APPEAL_FILED", "file_appeal")
-            await self._record("appeal_filed", replace(self._case, appeal=Appeal(action.reason, now)), action.outer)
+            await self._record("appeal_filed", replace(self._case, appeal=Appeal(action.reason, now)), action)
 
     def _is_decided(self) -> bool:
         return self._case.state not in OVERDUE
@@ -164,13 +173,17 @@ class AccountabilityCase:
         if person == self._start.subject:
             raise same_person(person, "answer", step)
 
-    def _require_decider(self, outer: Outer, step: str) -> None:
-        self._require(step, "FACTS_SUBMITTED")
-        self._require_other_than_subject(outer.principal, step)
-        if outer.principal == self._start.opener:
-            raise same_person(outer.principal, "open", step)
-        if outer.principal in self._handlers:
-            raise same_person(outer.principal, "submit_facts", step)
+    def _require_decider(self, action: Decide | Exempt, what: str) -> None:
+        person, subject_path = action.outer.principal, self._start.unit_path
+        self._require(what, "FACTS_SUBMITTED")
+        self._require_other_than_subject(person, what)
+        if person == self._start.opener:
+            raise same_person(person, "open", what)
+        if person in self._handlers:
+            raise same_person(person, "submit_facts", what)
+        below = [path != subject_path and path.startswith(subject_path) for path in action.unit_paths]
+        if below and all(below):
+            raise refuse("RULE_NOT_MET", rule="decider_is_no_subordinate_of_the_subject")
 
     async def _note_overdue(self) -> None:
         """Record, once for each term, that it passed without facts or without a decision."""
@@ -195,11 +208,24 @@ class AccountabilityCase:
             retry_policy=SERVICE_CALL,
         )
 
-    async def _record(self, transition: str, case: AccountabilitySnapshot, outer: Outer | None) -> None:
-        await workflow.execute_local_activity_method(
+    async def _record(self, transition: str, case: AccountabilitySnapshot, action: Acted | None) -> None:
+        recorded = await workflow.execute_local_activity_method(
             AccountabilityActivities.record_accountability,
-            RecordAccountability(self._steps.next(), self._clock.now(), transition, case, outer),
+            RecordAccountability(
+                step(transition, f"{case.due_time or ''}"), self._clock.now(), transition, case, asked(action)
+            ),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
-        self._case = case
+        appeal = case.appeal
+        if appeal is not None and recorded.appeal_time is not None:
+            appeal = replace(appeal, file_time=recorded.appeal_time)
+        self._case = replace(
+            case,
+            due_time=recorded.due_time,
+            decide_time=recorded.decide_time,
+            influence_end_time=recorded.influence_end_time,
+            appeal_due_time=recorded.appeal_due_time,
+            appeal=appeal,
+            close_time=recorded.close_time,
+        )

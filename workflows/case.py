@@ -1,10 +1,14 @@
 """What every case workflow shares: business time, retry policies, and refusals that people understand."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from workflows.payloads import Asked, Outer
 
 SERVICE_CALL = RetryPolicy(
     initial_interval=timedelta(milliseconds=200), backoff_coefficient=2, maximum_interval=timedelta(seconds=30)
@@ -27,22 +31,28 @@ class CaseClock:
         return (self._opened + (workflow.now() - self._started)).astimezone(UTC)
 
 
-class Steps:
-    """Names the steps of one run: a step done over, because the worker died in it, has the name it had.
+def step(*what: str) -> str:
+    """Name the step that begins now, for whoever records it: a step done over has the name it had.
 
-    Within an update the name is the update's: a plain count would depend on which of several came first,
-    and their order is not fixed until the worker has answered.
+    Within an update it is the update's name; else it says ``what`` is done, once in the case's life. A count would
+    not do, nor the run's id: after a crash the order of what comes side by side may be another, and the run, too.
     """
+    info, update = workflow.info(), workflow.current_update_info()
+    return f"{info.workflow_id}:{update.id if update else '.'.join(what)}"
 
-    def __init__(self) -> None:
-        self._count = 0
 
-    def next(self) -> str:
-        """Return the name of the step that begins now; an update has one."""
-        info, update = workflow.info(), workflow.current_update_info()
-        if update is None:
-            self._count += 1
-        return f"{info.workflow_id}:{info.run_id}:{update.id if update else self._count}"
+class Acted(Protocol):
+    """What a person asks of a case: the argument of one of its updates."""
+
+    @property
+    def outer(self) -> Outer:
+        """Return the person's command."""
+
+
+def asked(action: Acted | None) -> Asked | None:
+    """Return what the update under way was asked, for its recording; None for what no person asked for."""
+    update = workflow.current_update_info()
+    return None if action is None or update is None else Asked(update.name, action)
 
 
 def refuse(reason: str, **metadata: str) -> ApplicationError:

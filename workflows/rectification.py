@@ -15,7 +15,12 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from services.kit.dates import end_of, last_day_before
-    from workflows.activities.accountability import AccountabilityActivities, ConcludeSupervision, OpenSupervision
+    from workflows.activities.accountability import (
+        AccountabilityActivities,
+        ConcludeSupervision,
+        HandOnSupervision,
+        OpenSupervision,
+    )
     from workflows.activities.hazard import HazardActivities
     from workflows.payloads import Outer, Term
     from workflows.payloads.rectification import (
@@ -33,8 +38,18 @@ with workflow.unsafe.imports_passed_through():
         SubmitRectification,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
-from workflows.deadline import Deadline, due_time
+from workflows.case import (
+    SERVICE_CALL,
+    SERVICE_CALL_TIMEOUT,
+    Acted,
+    CaseClock,
+    asked,
+    refuse,
+    same_person,
+    step,
+    wrong_state,
+)
+from workflows.deadline import Deadline
 
 SUPERVISED = {"REPORTED": "assign", "ASSIGNED": "plan", "PLANNED": "rectify", "RECTIFIED": "reinspect"}
 """Stages whose missed term opens a supervision case; a missed look-back only turns the light red."""
@@ -53,8 +68,9 @@ class Rectification:
         self._hazard = HazardSnapshot(start.hazard, "REPORTED", start.grade, start.due_time)
         self._deadline = Deadline(self._clock, start.due_time)
         self._stage = 0
-        self._steps = Steps()
         self._supervision = ""
+        self._supervised = ""
+        self._hand_overs = 0
         self._rectifiers: list[str] = []
         self._planners: list[str] = []
         # Handlers await calendar and recording; without the lock two actions could both pass their checks.
@@ -64,13 +80,15 @@ class Rectification:
     async def run(self, start: RectificationStart) -> RectificationResult:
         while self._hazard.state != "CLOSED":
             stage = self._stage
-            overdue = await self._deadline.reached_before(functools.partial(self._left, stage))
+            overdue = await self._deadline.reached_before(functools.partial(self._has_turned, stage))
             # Without the lock: while accountability is down, people must still be able to act on the hazard.
             if overdue:
                 self._deadline.move(None)
                 await self._supervise()
             if self._supervision and self._left(stage):
                 await self._end_supervision()
+            elif self._supervision and self._has_turned(stage):
+                await self._hand_on_supervision()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return RectificationResult(
             start.hazard, self._hazard.state, self._hazard.write_off_reason, self._hazard.reopen_count
@@ -89,12 +107,12 @@ class Rectification:
             if self._hazard.state == "ASSIGNED":
                 if action.unit == self._hazard.unit:
                     raise refuse("RULE_NOT_MET", rule="reassigned_to_another_unit_only")
-                await self._record("assigned", replace(self._hazard, unit=action.unit), action.outer)
+                handed_on = replace(self._hazard, unit=action.unit)
+                await self._record("assigned", handed_on, action, unit_path=action.unit_path)
+                self._hand_overs += 1
                 return
-            due = await self._due(self._start.terms.plan)
-            await self._move(
-                "assigned", replace(self._hazard, state="ASSIGNED", unit=action.unit, due_time=due), action.outer
-            )
+            assigned = replace(self._hazard, state="ASSIGNED", unit=action.unit)
+            await self._move("assigned", assigned, action, term=self._start.terms.plan, unit_path=action.unit_path)
 
     @workflow.update
     async def submit_plan(self, action: SubmitPlan) -> None:
@@ -107,7 +125,7 @@ class Rectification:
                 raise refuse("INVALID_FIELD", field="plan.finish_date", problem="in_the_past")
             self._require_within_cap(due, "plan.finish_date")
             planned = replace(self._hazard, state="PLANNED", plan=action.plan, extension=None, due_time=due)
-            await self._move("planned", planned, action.outer)
+            await self._move("planned", planned, action)
             self._planners += [action.outer.principal, action.plan.responsible]
 
     @workflow.update
@@ -123,7 +141,7 @@ class Rectification:
                 raise refuse("INVALID_FIELD", field="extension.finish_date", problem="not_after_start")
             self._require_within_cap(end_of(action.finish_date), "extension.finish_date")
             extension = Extension(action.finish_date, action.reason, action.outer.principal)
-            await self._record("extension_requested", replace(self._hazard, extension=extension), action.outer)
+            await self._record("extension_requested", replace(self._hazard, extension=extension), action)
 
     @workflow.update
     async def decide_extension(self, action: Judge) -> None:
@@ -141,9 +159,9 @@ class Rectification:
             hazard = replace(self._hazard, extension=decided, due_time=due)
             word = "extension_granted" if granted else "extension_refused"
             if granted:
-                await self._move(word, hazard, action.outer)
+                await self._move(word, hazard, action)
             else:
-                await self._record(word, hazard, action.outer)
+                await self._record(word, hazard, action)
 
     @workflow.update
     async def submit_rectification(self, action: SubmitRectification) -> None:
@@ -156,9 +174,8 @@ class Rectification:
                 state="RECTIFIED",
                 rectifier=action.outer.principal,
                 evidence=action.evidence,
-                due_time=await self._due(self._start.terms.reinspect),
             )
-            await self._move("rectified", rectified, action.outer)
+            await self._move("rectified", rectified, action, term=self._start.terms.reinspect)
             self._rectifiers.append(action.outer.principal)
 
     @workflow.update
@@ -167,29 +184,19 @@ class Rectification:
         async with self._one_action:
             self._require("reinspect", "RECTIFIED")
             self._require_independent(action.outer, "reinspect")
+            terms = self._start.terms
             if action.verdict == "PASS":
-                await self._move(
-                    "written_off",
-                    replace(
-                        self._hazard,
-                        state="WRITTEN_OFF",
-                        reinspector=action.outer.principal,
-                        write_off_time=self._clock.now(),
-                        write_off_reason="REINSPECTED",
-                        due_time=await self._due(self._start.terms.look_back),
-                    ),
-                    action.outer,
-                    action.remark,
-                )
-            else:
-                failed = replace(
+                passed = replace(
                     self._hazard,
-                    state="PLANNED",
-                    rectifier="",
-                    extension=None,
-                    due_time=await self._due(self._start.terms.rectify_again),
+                    state="WRITTEN_OFF",
+                    reinspector=action.outer.principal,
+                    write_off_time=self._clock.now(),
+                    write_off_reason="REINSPECTED",
                 )
-                await self._move("reinspection_failed", failed, action.outer, action.remark)
+                await self._move("written_off", passed, action, remark=action.remark, term=terms.look_back)
+            else:
+                failed = replace(self._hazard, state="PLANNED", rectifier="", extension=None)
+                await self._move("reinspection_failed", failed, action, remark=action.remark, term=terms.rectify_again)
 
     @workflow.update
     async def look_back(self, action: Judge) -> None:
@@ -198,18 +205,20 @@ class Rectification:
             self._require("look_back", "WRITTEN_OFF")
             self._require_independent(action.outer, "look_back")
             if action.verdict == "PASS":
-                closed = replace(self._hazard, state="CLOSED", due_time=None)
-                await self._move("closed", closed, action.outer, action.remark)
+                closed = replace(self._hazard, state="CLOSED", due_time=None, look_backer=action.outer.principal)
+                await self._move("closed", closed, action, remark=action.remark)
                 return
             reopened = HazardSnapshot(
                 self._hazard.hazard,
                 "ASSIGNED",
                 "MAJOR",
-                await self._due(self._start.terms.plan),
+                None,
                 unit=self._hazard.unit,
                 reopen_count=self._hazard.reopen_count + 1,
+                look_backer=action.outer.principal,
             )
-            await self._move("reopened", reopened, action.outer, action.remark)
+            await self._move("reopened", reopened, action, remark=action.remark, term=self._start.terms.plan)
+            self._hazard = replace(self._hazard, look_backer="")  # who reopened it may rectify it, as anybody
 
     @workflow.update
     async def close_down(self, action: CloseDown) -> None:
@@ -234,6 +243,13 @@ class Rectification:
     def _left(self, stage: int) -> bool:
         return self._stage != stage
 
+    def _has_turned(self, stage: int) -> bool:
+        """Tell whether the stage was left, or the hazard was handed on from the unit that is supervised."""
+        return self._left(stage) or bool(self._supervision and self._supervised != self._answerable())
+
+    def _answerable(self) -> str:
+        return self._hazard.unit or self._start.fallback_unit
+
     def _require(self, action: str, *states: str) -> None:
         if self._hazard.state not in states:
             raise wrong_state(self._hazard.state, action)
@@ -254,38 +270,56 @@ class Rectification:
         if outer.principal in self._planners:
             raise same_person(outer.principal, "plan", step)
 
-    async def _due(self, term: Term) -> datetime:
-        return await due_time(self._clock.now(), term)
-
-    async def _move(self, transition: str, hazard: HazardSnapshot, outer: Outer | None, remark: str = "") -> None:
-        """Record a transition that ends the present stage, and start the next one's term."""
-        await self._record(transition, hazard, outer, remark)
+    async def _move(
+        self,
+        transition: str,
+        hazard: HazardSnapshot,
+        action: Acted | None,
+        *,
+        remark: str = "",
+        term: Term | None = None,
+        unit_path: str = "",
+    ) -> None:
+        """Record a transition that ends the present stage; the next one has ``term``, or the snapshot's due time."""
+        await self._record(transition, hazard, action, remark=remark, term=term, unit_path=unit_path)
         self._stage += 1
-        self._deadline.move(hazard.due_time)
+        self._deadline.move(self._hazard.due_time)
 
-    async def _record(self, transition: str, hazard: HazardSnapshot, outer: Outer | None, remark: str = "") -> None:
-        await workflow.execute_local_activity_method(
+    async def _record(
+        self,
+        transition: str,
+        hazard: HazardSnapshot,
+        action: Acted | None,
+        *,
+        remark: str = "",
+        term: Term | None = None,
+        unit_path: str = "",
+    ) -> None:
+        recorded = await workflow.execute_local_activity_method(
             HazardActivities.record_transition,
-            RecordTransition(self._steps.next(), self._clock.now(), transition, hazard, outer, remark),
+            RecordTransition(
+                step(transition), self._clock.now(), transition, hazard, asked(action), remark, term, unit_path
+            ),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
-        self._hazard = hazard
+        self._hazard = replace(hazard, due_time=recorded.due_time, write_off_time=recorded.write_off_time)
 
     async def _supervise(self) -> None:
         """Open a supervision case for the stage whose term ran out; then only an action ends the wait."""
         stage = SUPERVISED.get(self._hazard.state)
         if stage is None or self._supervision:
             return
+        self._supervised = self._answerable()
         try:
             self._supervision = await workflow.execute_activity_method(
                 AccountabilityActivities.open_supervision,
                 OpenSupervision(
-                    step=self._steps.next(),
+                    step=step("supervise", str(self._stage)),
                     business_time=self._clock.now(),
                     source="OVERDUE_HAZARD",
                     matter=stage,
-                    unit=self._hazard.unit or self._start.fallback_unit,
+                    unit=self._supervised,
                     person=self._hazard.plan.responsible if self._hazard.plan else "",
                     hazard=self._hazard.hazard,
                 ),
@@ -296,12 +330,28 @@ class Rectification:
             # A refused opening must not end the hazard's own case; the red light and the log remain.
             workflow.logger.error("supervision_not_opened", extra={"cause": type(error.cause).__name__})
 
+    async def _hand_on_supervision(self) -> None:
+        """Have the supervision follow the hazard: a new ladder would start again with every hand-over."""
+        self._supervised = self._answerable()
+        handing = HandOnSupervision(
+            step("hand_on", str(self._hand_overs)), self._clock.now(), self._supervision, self._supervised
+        )
+        try:
+            await workflow.execute_activity_method(
+                AccountabilityActivities.hand_on_supervision,
+                handing,
+                start_to_close_timeout=SERVICE_CALL_TIMEOUT,
+                retry_policy=SERVICE_CALL,
+            )
+        except ActivityError as error:
+            workflow.logger.warning("supervision_not_handed_on", extra={"cause": type(error.cause).__name__})
+
     async def _end_supervision(self) -> None:
         supervision, self._supervision = self._supervision, ""
         try:
             await workflow.execute_activity_method(
                 AccountabilityActivities.conclude_supervision,
-                ConcludeSupervision(self._steps.next(), self._clock.now(), supervision, self._hazard.hazard),
+                ConcludeSupervision(step("conclude", supervision), self._clock.now(), supervision, self._hazard.hazard),
                 start_to_close_timeout=SERVICE_CALL_TIMEOUT,
                 retry_policy=SERVICE_CALL,
             )

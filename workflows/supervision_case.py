@@ -15,12 +15,12 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from workflows.activities.accountability import AccountabilityActivities
     from workflows.activities.directory import DirectoryActivities
-    from workflows.payloads import Outer
     from workflows.payloads.supervision import (
         WORKFLOW,
         Addressee,
         Conclude,
         FindAddressee,
+        HandOn,
         OpenAccountability,
         RecordRung,
         RecordSupervision,
@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
         SupervisionStart,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, same_person, wrong_state
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, Acted, CaseClock, asked, same_person, step, wrong_state
 from workflows.deadline import Deadline, due_time
 from workflows.ladder import Ladder
 
@@ -50,9 +50,9 @@ class SupervisionCase:
         self._start = start
         self._clock = CaseClock(start.opened)
         self._case = SupervisionSnapshot(start.case, "STUDY", start.due_time)
+        self._answerable = start
         self._reporters: list[str] = []
         self._addressed: list[str] = []
-        self._steps = Steps()
         # Handlers and rungs await recordings; without the lock a rung could fire after the conclusion.
         self._one_action = asyncio.Lock()
         self._term = Deadline(self._clock, start.due_time)
@@ -87,7 +87,7 @@ class SupervisionCase:
                     evidence=action.evidence,
                     reporter=reporter,
                 ),
-                action.outer,
+                action,
             )
             if reporter not in self._reporters:
                 self._reporters.append(reporter)
@@ -100,9 +100,9 @@ class SupervisionCase:
             person = action.outer.principal
             if person in self._reporters:
                 raise same_person(person, "report_progress", "conclude")
-            if person == self._start.person or person in self._addressed:
+            if person in (self._start.person, self._answerable.person) or person in self._addressed:
                 raise same_person(person, "answer", "conclude")
-            await self._end(replace(self._case, conclusion=action.conclusion, concluder=person), action.outer)
+            await self._end(replace(self._case, conclusion=action.conclusion, concluder=person), action)
 
     @workflow.update
     async def settle(self, action: Settle) -> None:
@@ -111,6 +111,14 @@ class SupervisionCase:
             self._require_open("settle")
             await self._end(replace(self._case, conclusion=action.because), None)
 
+    @workflow.update
+    async def hand_on(self, action: HandOn) -> None:
+        """Follow the matter to another unit: from now on the rungs address its people, and the ladder climbs on."""
+        async with self._one_action:
+            self._require_open("hand_on")
+            await self._record("handed_on", replace(self._case, unit=action.unit), None)
+            self._answerable = replace(self._start, unit=action.unit, post="", person="")
+
     def _is_concluded(self) -> bool:
         return self._case.state == "CONCLUDED"
 
@@ -118,9 +126,9 @@ class SupervisionCase:
         if self._is_concluded():
             raise wrong_state(self._case.state, action)
 
-    async def _end(self, case: SupervisionSnapshot, outer: Outer | None) -> None:
+    async def _end(self, case: SupervisionSnapshot, action: Acted | None) -> None:
         ended = replace(case, state="CONCLUDED", next_rung_time=None, conclude_time=self._clock.now())
-        await self._record("concluded", ended, outer)
+        await self._record("concluded", ended, action)
         self._ladder.cancel()
 
     async def _supervise(self) -> None:
@@ -142,7 +150,7 @@ class SupervisionCase:
         measure = await workflow.execute_local_activity_method(
             AccountabilityActivities.record_rung,
             RecordRung(
-                self._steps.next(),
+                step("rung", str(number)),
                 self._clock.now(),
                 start.case,
                 self._case.cycle,
@@ -165,7 +173,7 @@ class SupervisionCase:
         await self._record("rung_fired", climbed, None)
 
     async def _find(self, target: str) -> Addressee:
-        start = self._start
+        start = self._answerable
         try:
             return await workflow.execute_local_activity_method(
                 DirectoryActivities.find_addressee,
@@ -182,12 +190,12 @@ class SupervisionCase:
         if not subject.person:
             workflow.logger.error("inquiry_has_no_subject", extra={"case": self._start.case})
             return ""
-        start = self._start
+        start = self._answerable
         try:
             return await workflow.execute_activity_method(
                 AccountabilityActivities.open_accountability,
                 OpenAccountability(
-                    self._steps.next(),
+                    step("inquire", measure),
                     self._clock.now(),
                     subject,
                     start.unit,
@@ -205,11 +213,15 @@ class SupervisionCase:
             workflow.logger.error("accountability_not_opened", extra={"cause": type(error.cause).__name__})
             return ""
 
-    async def _record(self, transition: str, case: SupervisionSnapshot, outer: Outer | None) -> None:
-        await workflow.execute_local_activity_method(
+    async def _record(self, transition: str, case: SupervisionSnapshot, action: Acted | None) -> None:
+        recorded = await workflow.execute_local_activity_method(
             AccountabilityActivities.record_supervision,
-            RecordSupervision(self._steps.next(), self._clock.now(), transition, case, outer),
+            RecordSupervision(
+                step(transition, str(case.fired_rung_count)), self._clock.now(), transition, case, asked(action)
+            ),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
-        self._case = case
+        if recorded.next_rung_time is not None and recorded.next_rung_time != case.next_rung_time:
+            self._ladder.move(recorded.next_rung_time)
+        self._case = replace(case, next_rung_time=recorded.next_rung_time, conclude_time=recorded.conclude_time)

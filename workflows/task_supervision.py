@@ -13,6 +13,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from services.kit.names import derived_id
     from workflows.activities.accountability import AccountabilityActivities, ConcludeSupervision, OpenSupervision
     from workflows.activities.plan import PlanActivities
     from workflows.payloads.task_supervision import (
@@ -28,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
         TaskSupervisionStart,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps
+from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, step
 
 LOOKS_PER_RUN = 500
 """A daily list gives some 730 due points a year, at about a dozen events each; Temporal suggests 4,096 events."""
@@ -49,7 +50,7 @@ class TaskSupervision:
         self._news = list(start.news)
         self._tally = start.tally
         self._looks = 0
-        self._steps = Steps()
+        self._steps = 0
 
     @workflow.run
     async def run(self, start: TaskSupervisionStart) -> Tally:
@@ -111,7 +112,7 @@ class TaskSupervision:
         )
         done = await workflow.execute_local_activity_method(
             PlanActivities.record_reminders,
-            RecordReminders(self._steps.next(), self._clock.now(), reminders),
+            RecordReminders(self._step(), self._clock.now(), reminders),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
@@ -132,7 +133,7 @@ class TaskSupervision:
             return await workflow.execute_activity_method(
                 AccountabilityActivities.open_supervision,
                 OpenSupervision(
-                    step=self._steps.next(),
+                    step=self._step(task.task),
                     business_time=self._clock.now(),
                     source="OVERDUE_TASK",
                     matter=task.matter,
@@ -153,13 +154,18 @@ class TaskSupervision:
         try:
             await workflow.execute_activity_method(
                 AccountabilityActivities.conclude_supervision,
-                ConcludeSupervision(self._steps.next(), self._clock.now(), supervision_case, task),
+                ConcludeSupervision(self._step(task), self._clock.now(), supervision_case, task),
                 start_to_close_timeout=SERVICE_CALL_TIMEOUT,
                 retry_policy=SERVICE_CALL,
             )
         except ActivityError as error:
             workflow.logger.warning("supervision_not_concluded", extra={"cause": type(error.cause).__name__})
         self._tally = replace(self._tally, concluded=self._tally.concluded + 1)
+
+    def _step(self, task: str = "") -> str:
+        # What is due is asked anew after a crash: counted with its task, a step is never taken for another's.
+        self._steps += 1
+        return step(derived_id(workflow.info().run_id, str(self._steps), task))
 
     def _continue(self) -> None:
         """Carry on in a new run, whose business time opens now. Nothing is awaited here: no news can be lost."""

@@ -8,16 +8,16 @@ the act. Who handed in a report never closes the tour.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from services.kit.dates import end_of, start_of
+    from services.kit.names import derived_id
     from workflows.activities.accountability import AccountabilityActivities, ConcludeSupervision, OpenSupervision
     from workflows.activities.inspection import InspectionActivities
-    from workflows.payloads import Outer, Term
+    from workflows.payloads import Term
     from workflows.payloads.tour import (
         WORKFLOW,
         Addressee,
@@ -35,8 +35,18 @@ with workflow.unsafe.imports_passed_through():
         TourStart,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, CaseClock, Steps, refuse, same_person, wrong_state
-from workflows.deadline import Deadline, due_time
+from workflows.case import (
+    SERVICE_CALL,
+    SERVICE_CALL_TIMEOUT,
+    Acted,
+    CaseClock,
+    asked,
+    refuse,
+    same_person,
+    step,
+    wrong_state,
+)
+from workflows.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,6 @@ class Tour:
         self._reported: dict[str, str] = {}
         self._visits_ended = False
         self._actions = 0
-        self._steps = Steps()
         self._supervised: list[Supervised] = []
         # Handlers await calendar and recording; without the lock two actions could both pass their checks.
         self._one_action = asyncio.Lock()
@@ -96,7 +105,7 @@ class Tour:
                 retry_policy=SERVICE_CALL,
             )
             frozen = FrozenDraw(action.pool_hash, seed, action.public_entropy, action.recusals)
-            await self._move("drawn", replace(self._tour, state="DRAWN"), action.outer, draw=frozen)
+            await self._move("drawn", replace(self._tour, state="DRAWN"), action, draw=frozen)
 
     @workflow.update
     async def start_tour(self, action: StartTour) -> None:
@@ -106,7 +115,7 @@ class Tour:
             if self._clock.now() < start_of(self._start.start_date):
                 raise refuse("RULE_NOT_MET", rule="tour_starts_on_its_first_day_or_later")
             started = replace(self._tour, state="STARTED", due_time=end_of(self._start.end_date))
-            await self._move("started", started, action.outer)
+            await self._move("started", started, action)
 
     @workflow.update
     async def issue_letter(self, action: IssueLetter) -> None:
@@ -116,10 +125,8 @@ class Tour:
             letter = action.letter
             state = "FEEDBACK" if letter.addressees else "REPORTED"
             terms = self._start.terms
-            due = await self._due((letter.term or terms.report) if letter.addressees else terms.close)
-            await self._move(
-                "letter_issued", replace(self._tour, state=state, due_time=due), action.outer, letter=letter
-            )
+            term = (letter.term or terms.report) if letter.addressees else terms.close
+            await self._move("letter_issued", replace(self._tour, state=state), action, letter=letter, term=term)
             self._addressees = letter.addressees
 
     @workflow.update
@@ -133,14 +140,13 @@ class Tour:
             if target in self._reported:
                 raise wrong_state("REPORTED", "report_rectification")
             last = len(self._reported) + 1 == len(self._addressees)
-            tour = self._tour
-            if last:
-                tour = replace(tour, state="REPORTED", due_time=await self._due(self._start.terms.close))
-            await self._record("rectification_reported", tour, action.outer, report=action.report)
+            tour = replace(self._tour, state="REPORTED") if last else self._tour
+            term = self._start.terms.close if last else None
+            await self._record("rectification_reported", tour, action, report=action.report, term=term)
             self._reported[target] = action.outer.principal
             self._actions += 1
             if last:
-                self._deadline.move(tour.due_time)
+                self._deadline.move(self._tour.due_time)
 
     @workflow.update
     async def close_tour(self, action: CloseTour) -> None:
@@ -150,7 +156,7 @@ class Tour:
             if action.outer.principal in self._reported.values():
                 raise same_person(action.outer.principal, "report_rectification", "close_tour")
             closed = replace(self._tour, state="CLOSED", due_time=None)
-            await self._move("closed", closed, action.outer, conclusion=action.conclusion)
+            await self._move("closed", closed, action, conclusion=action.conclusion)
 
     def _require(self, action: str, *states: str) -> None:
         if self._tour.state not in states:
@@ -204,10 +210,9 @@ class Tour:
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
-        due = await self._due(self._start.terms.letter)
-        await self._record("visits_ended", replace(self._tour, due_time=due), None)
+        await self._record("visits_ended", self._tour, None, term=self._start.terms.letter)
         self._visits_ended = True
-        self._deadline.move(due)
+        self._deadline.move(self._tour.due_time)
         if unvisited:
             await self._supervise("visit", self._start.unit, self._has_left("STARTED"))
 
@@ -216,7 +221,7 @@ class Tour:
             opened = await workflow.execute_activity_method(
                 AccountabilityActivities.open_supervision,
                 OpenSupervision(
-                    step=self._steps.next(),
+                    step=step("supervise", derived_id(matter)),
                     business_time=self._clock.now(),
                     source="TOUR_FINDING",
                     matter=matter,
@@ -239,48 +244,61 @@ class Tour:
             try:
                 await workflow.execute_activity_method(
                     AccountabilityActivities.conclude_supervision,
-                    ConcludeSupervision(self._steps.next(), self._clock.now(), each.supervision_case, self._start.tour),
+                    ConcludeSupervision(
+                        step("conclude", each.supervision_case),
+                        self._clock.now(),
+                        each.supervision_case,
+                        self._start.tour,
+                    ),
                     start_to_close_timeout=SERVICE_CALL_TIMEOUT,
                     retry_policy=SERVICE_CALL,
                 )
             except ActivityError as error:
                 workflow.logger.warning("supervision_not_concluded", extra={"cause": type(error.cause).__name__})
 
-    async def _due(self, term: Term) -> datetime:
-        return await due_time(self._clock.now(), term)
-
     async def _move(
         self,
         transition: str,
         tour: TourSnapshot,
-        outer: Outer,
+        action: Acted,
         *,
         draw: FrozenDraw | None = None,
         letter: Letter | None = None,
         conclusion: str = "",
+        term: Term | None = None,
     ) -> None:
-        """Record a transition that ends the present stage, and start the next one's term."""
-        await self._record(transition, tour, outer, draw=draw, letter=letter, conclusion=conclusion)
+        """Record a transition that ends the present stage; the next one has ``term``, or the snapshot's due time."""
+        await self._record(transition, tour, action, draw=draw, letter=letter, conclusion=conclusion, term=term)
         self._actions += 1
-        self._deadline.move(tour.due_time)
+        self._deadline.move(self._tour.due_time)
 
     async def _record(
         self,
         transition: str,
         tour: TourSnapshot,
-        outer: Outer | None,
+        action: Acted | None,
         *,
         draw: FrozenDraw | None = None,
         letter: Letter | None = None,
         report: Report | None = None,
         conclusion: str = "",
+        term: Term | None = None,
     ) -> None:
-        await workflow.execute_local_activity_method(
+        due = await workflow.execute_local_activity_method(
             InspectionActivities.record_transition,
             RecordTransition(
-                self._steps.next(), self._clock.now(), transition, tour, outer, draw, letter, report, conclusion
+                step(transition),
+                self._clock.now(),
+                transition,
+                tour,
+                asked(action),
+                draw,
+                letter,
+                report,
+                conclusion,
+                term,
             ),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
-        self._tour = tour
+        self._tour = replace(tour, due_time=due)

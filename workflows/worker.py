@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from services.kit import logs, temporal
 from services.kit.clients import Clients
+from services.kit.directory import Directory
 from services.kit.process import run_until_told
 from services.kit.settings import Settings
 from workflows.accountability_case import AccountabilityCase
@@ -25,8 +25,6 @@ from workflows.task_supervision import TaskSupervision
 from workflows.tour import Tour
 
 WORKFLOWS: Sequence[type] = (Rectification, SupervisionCase, AccountabilityCase, Tour, TaskSupervision)
-PASSED_THROUGH = ("dutyloop", "google", "grpc", "pydantic", "services", "workflows")
-"""Modules that keep no state of their own: without this every open case would hold a copy of them."""
 CACHED_WORKFLOWS = 2_000
 """Some 60 KiB each: about 120 MiB at most."""
 SHUTDOWN_GRACE = timedelta(seconds=30)
@@ -35,10 +33,11 @@ CONNECT_ATTEMPTS = 30
 
 def activities_of(clients: Clients) -> list[Any]:
     """Return every activity, bound to the services' stubs."""
-    directory = DirectoryActivities(clients)
-    hazard = HazardActivities(clients)
+    known = Directory(clients)
+    directory = DirectoryActivities(clients, known)
+    hazard = HazardActivities(clients, known)
     accountability = AccountabilityActivities(clients)
-    inspection = InspectionActivities(clients)
+    inspection = InspectionActivities(clients, known)
     plan = PlanActivities(clients)
     return [
         directory.explain_due_time,
@@ -52,6 +51,7 @@ def activities_of(clients: Clients) -> list[Any]:
         plan.record_reminders,
         accountability.open_supervision,
         accountability.conclude_supervision,
+        accountability.hand_on_supervision,
         accountability.open_accountability,
         accountability.record_rung,
         accountability.record_supervision,
@@ -59,9 +59,13 @@ def activities_of(clients: Clients) -> list[Any]:
     ]
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
-    """Return the worker's sandbox; tests and replays keep the full one, which catches what is not deterministic."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+def workflow_runner() -> WorkflowRunner:
+    """Return how the worker runs workflows: without a sandbox.
+
+    The sandbox catches what is not deterministic while it is written: tests and replays run in the full one.
+    At work it would enter and leave itself for every payload, a quarter of the worker's time.
+    """
+    return UnsandboxedWorkflowRunner()
 
 
 def worker(client: Client, clients: Clients, task_queue: str) -> Worker:

@@ -115,7 +115,7 @@ class AccountabilityStore:
                 )
             )
             start = accountability.AccountabilityStart(
-                name, call.now, opening.due, row["subject"], opening.terms, opener
+                name, call.now, opening.due, row["subject"], row["unit_path"], opening.terms, opener
             )
             tx.start_case(
                 accountability.WORKFLOW, accountability.workflow_id(identifier), call.now, dataclasses.asdict(start)

@@ -24,6 +24,7 @@ from services.accountability.store import Place
 from services.kit.call import Call
 from services.kit.clients import Clients
 from services.kit.dates import beijing_date, optional_time, time_of
+from services.kit.directory import Directory
 from services.kit.errors import NotFound, invalid
 from services.kit.offices import PAGE, Offices, pages
 from workflows.payloads import Term
@@ -46,16 +47,20 @@ class References:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._offices = Offices(clients.call, clients.directory)
+        self._directory = Directory(clients)
 
     async def place(self, unit: str, field: str) -> Place:
         """Return a unit's region and path. Raises InvalidFields on an unknown one."""
-        found = await self._existing(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit), field)
-        return Place(unit, found.region.removeprefix("regions/"), found.path)
+        try:
+            found = await self._directory.place(unit)
+        except NotFound:
+            raise invalid(field, "unknown_reference") from None
+        return Place(unit, found.region_code, found.path)
 
     async def place_in_scope(self, call: Call, unit: str) -> Place:
         """Return the unit that decides a command's scope. Raises NotFound, also for one out of the caller's reach."""
-        found = await self._clients.call(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit))
-        place = Place(unit, found.region.removeprefix("regions/"), found.path)
+        found = await self._directory.place(unit)
+        place = Place(unit, found.region_code, found.path)
         call.scope.require(unit, place.region_code, place.unit_path)
         return place
 
@@ -128,7 +133,7 @@ class References:
 
     async def due(self, start: datetime, term: Term) -> datetime:
         """Return the first instant after a term, by the working-day calendar in force."""
-        return await self._offices.due_time(start, term)
+        return await self._directory.due_time(start, term)
 
     async def unit_paths(self, units: Sequence[str]) -> list[str]:
         """Return the paths of units that exist."""

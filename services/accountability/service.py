@@ -91,9 +91,8 @@ class AccountabilityService:
     ) -> accountability_pb2.SupervisionCase:
         """Report how the unit handles the matter."""
         row = await self._supervision.case(request.name, call.scope)
-        if await self._is_new(call):
-            require_etag(request.name, request.etag, row)
-            rules.check_progress(row["state"], row["unit"], call.units)
+        require_etag(request.name, request.etag, row)
+        rules.check_progress(row["state"], row["unit"], call.units)
         action = {"progress": request.progress, "evidence": list(request.evidence)}
         return await self._act_on_supervision(call, request.name, "report_progress", action)
 
@@ -103,16 +102,12 @@ class AccountabilityService:
         """Conclude a case: by a person's decision, or told by the case whose matter is settled."""
         rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
         if call.internal:
-            stored = await self.database.stored_answer(call)
-            if stored is not None:
-                return accountability_pb2.SupervisionCase.FromString(stored)
             return await self._supervision.settle(call, request)
         row = await self._supervision.case(request.name, call.scope)
-        if await self._is_new(call):
-            require_etag(request.name, request.etag, row)
-            involved = rules.Involved(row["person"], row["reporters"], row["addressed"])
-            rules.check_conclusion(row["state"], call.principal, involved)
-            await self._references.require_settled(row["source"], row["matter"], row["hazard"], row["task"])
+        require_etag(request.name, request.etag, row)
+        involved = rules.Involved(row["person"], row["reporters"], row["addressed"])
+        rules.check_conclusion(row["state"], call.principal, involved)
+        await self._references.require_settled(row["source"], row["matter"], row["hazard"], row["task"])
         return await self._act_on_supervision(call, request.name, "conclude", {"conclusion": request.conclusion})
 
     async def GetSupervisionCase(
@@ -158,9 +153,8 @@ class AccountabilityService:
     ) -> accountability_pb2.AccountabilityCase:
         """Hand in the facts."""
         row = await self._accountability.case(request.name, call.scope, "")
-        if await self._is_new(call):
-            require_etag(request.name, request.etag, row)
-            rules.check_facts(row["state"], call.principal, row["subject"])
+        require_etag(request.name, request.etag, row)
+        rules.check_facts(row["state"], call.principal, row["subject"])
         action = {"facts": request.facts, "evidence": list(request.evidence)}
         return await self._act_on_accountability(call, request.name, "submit_facts", action)
 
@@ -170,9 +164,8 @@ class AccountabilityService:
         """Decide a case with a measure."""
         row = await self._accountability.case(request.name, call.scope, "")
         rules.check_influence(request.influence_months)
-        if await self._is_new(call):
-            require_etag(request.name, request.etag, row)
-            await self._check_decider(call, row)
+        require_etag(request.name, request.etag, row)
+        unit_paths = await self._check_decider(call, row)
         decision = messages.decision_word(request.decision)
         action = {
             "decision": decision,
@@ -180,6 +173,7 @@ class AccountabilityService:
             "instrument_number": request.instrument_number,
             "grounds": request.grounds,
             "appeal_clock": rules.appeal_clock(decision),
+            "unit_paths": unit_paths,
         }
         return await self._act_on_accountability(call, request.name, "decide", action)
 
@@ -188,11 +182,10 @@ class AccountabilityService:
     ) -> accountability_pb2.AccountabilityCase:
         """Exempt a subject whose every duty is shown performed."""
         row = await self._accountability.case(request.name, call.scope, "")
-        if await self._is_new(call):
-            require_etag(request.name, request.etag, row)
-            await self._check_decider(call, row)
-            await self._check_exemption(request.exemption, row)
-        action = {"exemption": messages.exemption_columns(request.exemption)}
+        require_etag(request.name, request.etag, row)
+        unit_paths = await self._check_decider(call, row)
+        await self._check_exemption(request.exemption, row)
+        action = {"exemption": messages.exemption_columns(request.exemption), "unit_paths": unit_paths}
         return await self._act_on_accountability(call, request.name, "exempt", action)
 
     async def FileAppeal(
@@ -200,9 +193,8 @@ class AccountabilityService:
     ) -> accountability_pb2.AccountabilityCase:
         """File the subject's appeal."""
         row = await self._accountability.case(request.name, call.scope, call.principal)
-        if await self._is_new(call):
-            appealed = row["appeal_time"] is not None
-            rules.check_appeal(row["state"], call.principal, row["subject"], row["appeal_due_time"], appealed, call.now)
+        appealed = row["appeal_time"] is not None
+        rules.check_appeal(row["state"], call.principal, row["subject"], row["appeal_due_time"], appealed, call.now)
         return await self._act_on_accountability(call, request.name, "file_appeal", {"reason": request.reason})
 
     async def GetAccountabilityCase(
@@ -240,6 +232,13 @@ class AccountabilityService:
             response.next_page_token = page.token(len(rows), [last["measure_time"].isoformat(), last["id"]])
         return response
 
+    async def HandOnSupervisionCase(
+        self, request: accountability_pb2.HandOnSupervisionCaseRequest, call: Call
+    ) -> accountability_pb2.SupervisionCase:
+        """Have a case follow its matter to another unit."""
+        await self._references.place(request.unit, "unit")
+        return await self._supervision.hand_on(call, request)
+
     async def RecordRung(self, request: accountability_pb2.RecordRungRequest, call: Call) -> accountability_pb2.Measure:
         """Record a rung that fired."""
         return await self._supervision.record_rung(call, request.measure)
@@ -251,7 +250,9 @@ class AccountabilityService:
         outer = outer_of(request)
         match request.WhichOneof("snapshot"):
             case "supervision_case":
-                return await self._supervision.record_transition(call, request, outer)
+                unit = request.supervision_case.unit
+                place = await self._references.place(unit, "supervision_case.unit") if unit else None
+                return await self._supervision.record_transition(call, request, place, outer)
             case "accountability_case":
                 return await self._accountability.record_transition(call, request, outer)
             case _:
@@ -270,10 +271,6 @@ class AccountabilityService:
         units = sorted({grant.unit for grant in call.grants if grant.unit_path})
         places = [await self._references.place(unit, "name") for unit in units]
         return [*call.scope.regions, *(place.region_code for place in places)]
-
-    async def _is_new(self, call: Call) -> bool:
-        """Tell whether the action has no stored answer yet; checks that look at later state would refuse it."""
-        return await self.database.stored_answer(call) is None
 
     async def _policy_for(self, name: str, place: Place, call: Call) -> Row:
         if not name:
@@ -334,10 +331,12 @@ class AccountabilityService:
         if case.task:
             await self._references.require_task(call, case.task, "accountability_case.task")
 
-    async def _check_decider(self, call: Call, row: Row) -> None:
+    async def _check_decider(self, call: Call, row: Row) -> list[str]:
+        """Check who decides; return the paths of the units for which the person does."""
         decider = rules.Decider(call.principal, await self._references.unit_paths(call.units))
         parties = rules.Parties(row["subject"], row["opener"], row["handlers"])
         rules.check_decider(row["state"], decider, parties, row["unit_path"])
+        return list(decider.unit_paths)
 
     async def _check_exemption(self, exemption: accountability_pb2.Exemption, row: Row) -> None:
         shown = [rules.ShownDuty(duty.duty_item, duty.ledger_entries) for duty in exemption.duties]

@@ -320,12 +320,30 @@ class SupervisionStore:
                 )
             return tx.answer(messages.supervision_message(row, call.now))
 
+    async def hand_on(
+        self, call: Call, request: accountability_pb2.HandOnSupervisionCaseRequest
+    ) -> accountability_pb2.SupervisionCase:
+        """Have a case told which unit answers for its matter now; a concluded one stays as it is."""
+        identifier = id_of(request.name, "supervisionCases")
+        async with self._database.command(call) as tx:
+            row = await tx.fetchrow(self.LOCK_CASE, identifier)
+            if row is None:
+                raise NotFound(request.name)
+            if row["state"] != "CONCLUDED":
+                # With the step's name: the same unit may be told of twice, and both times count.
+                told = supervision.HandOn(request.unit, call.request_id)
+                tx.tell_case(supervision.workflow_id(identifier), "hand_on", dataclasses.asdict(told))
+            return tx.answer(messages.supervision_message(row, call.now))
+
     APPLY_TRANSITION = (
         """
         UPDATE supervision_case SET revision = revision + 1, state = $2, due_time = $3, next_rung_time = $4,
             fired_rung_count = $5, cycle = $6, progress = $7, evidence = $8, reporter = $9,
             reporters = CASE WHEN $9 = '' OR $9 = ANY (reporters) THEN reporters ELSE array_append(reporters, $9) END,
-            conclusion = $10, concluder = $11, conclude_time = $12, accountability_case = $13
+            conclusion = $10, concluder = $11, conclude_time = $12, accountability_case = $13,
+            unit = coalesce($14, unit), unit_path = coalesce($15, unit_path), region_code = coalesce($16, region_code),
+            post = CASE WHEN $14 IS NULL OR $14 = unit THEN post ELSE '' END,
+            person = CASE WHEN $14 IS NULL OR $14 = unit THEN person ELSE '' END
         WHERE id = $1
         RETURNING
         """
@@ -333,9 +351,16 @@ class SupervisionStore:
     )
 
     async def record_transition(
-        self, call: Call, request: accountability_pb2.RecordCaseTransitionRequest, outer: Outer | None
+        self,
+        call: Call,
+        request: accountability_pb2.RecordCaseTransitionRequest,
+        place: Place | None,
+        outer: Outer | None,
     ) -> accountability_pb2.RecordCaseTransitionResponse:
-        """Record what the case's workflow decided; a person's outer command gets the case as its answer."""
+        """Record what the case's workflow decided; a person's outer command gets the case as its answer.
+
+        ``place`` is where the unit is that answers from now on, None where the unit of before does.
+        """
         identifier = id_of(request.name, "supervisionCases")
         after = request.supervision_case
         async with self._database.command(call, outer) as tx:
@@ -357,6 +382,9 @@ class SupervisionStore:
                 after.concluder,
                 optional_time(after, "conclude_time"),
                 after.accountability_case,
+                place.unit if place else None,
+                place.unit_path if place else None,
+                place.region_code if place else None,
             )
             assert row is not None  # noqa: S101 (the row is locked above)
             tx.record(
@@ -370,6 +398,7 @@ class SupervisionStore:
                         "from": before["state"],
                         "state": row["state"],
                         "source": row["source"],
+                        "unit": row["unit"],
                         "next_rung_time": row["next_rung_time"],
                         "fired_rung_count": row["fired_rung_count"],
                         "cycle": row["cycle"],

@@ -63,6 +63,7 @@ HAPPENED: Mapping[str, Words] = {
     "registered": ("已登记", "was registered"),
     "opened": ("已立案", "was opened"),
     "concluded": ("已结案", "was concluded"),
+    "handed_on": ("已随事项移交", "followed its matter to another unit"),
     "rung_fired": ("已触发升级", "climbed a rung"),
     "escalated": ("已升级", "was escalated"),
     "answered": ("已答复", "was answered"),

@@ -9,9 +9,9 @@ from google.type import date_pb2
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
-from services.directory.calendar import Deadline, Unit, describe
 from services.directory.rules import PARENT_LENGTH, DeadlineQuestion
 from services.directory.statutory import StatutoryClock
+from services.kit.calendar import Deadline, Unit, describe
 from services.kit.catalogue import Locale
 from services.kit.dates import day_of, set_day, time_of
 from services.kit.db import Row

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from services.directory.calendar import (
+from services.directory.statutory import CLOCKS, Bound
+from services.kit.calendar import (
     Deadline,
     Pause,
     RollRule,
@@ -15,9 +16,8 @@ from services.directory.calendar import (
     explain,
     explain_before,
 )
-from services.directory.holidays import FIRST_DAY, LAST_DAY, HolidayYear
-from services.directory.statutory import CLOCKS, Bound
 from services.kit.errors import AlreadyExists, InvalidFields, RuleNotMet, Violation, WrongState, invalid
+from services.kit.holidays import FIRST_DAY, LAST_DAY, HolidayYear
 
 REGION_CODE = re.compile(r"[0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}")
 PARENT_LENGTH: Mapping[int, int] = {2: 0, 4: 2, 6: 4, 9: 6, 12: 9}

@@ -248,6 +248,13 @@ class DirectoryService:
         person_id = id_of(request.person, "people", "person")
         return messages.access_message(await self._store.held_posts(person_id, beijing_date(call.now)))
 
+    async def ResolveCalendar(
+        self, request: directory_pb2.ResolveCalendarRequest, call: Call
+    ) -> directory_pb2.ResolveCalendarResponse:
+        """Answer the holiday notices entered."""
+        rows = await self._store.notices()
+        return directory_pb2.ResolveCalendarResponse(notices=map(messages.notice_message, rows))
+
     async def ResolveSites(
         self, request: directory_pb2.ResolveSitesRequest, call: Call
     ) -> directory_pb2.ResolveSitesResponse:

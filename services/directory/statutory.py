@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal
 
-from services.directory.calendar import RollRule, Term, Unit
+from services.kit.calendar import RollRule, Term, Unit
 
 
 class Bound(StrEnum):

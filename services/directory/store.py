@@ -7,13 +7,13 @@ import asyncpg
 
 from dutyloop.directory.v1 import directory_pb2
 from services.directory import messages, rules
-from services.directory.holidays import HolidayYear, WorkCalendar, seed_notices
 from services.directory.rules import TermOfOffice
 from services.kit.call import Call
 from services.kit.clock import wall_clock
 from services.kit.dates import beijing_date
 from services.kit.db import Database, Transaction
 from services.kit.errors import NotFound, StaleEtag, invalid
+from services.kit.holidays import HolidayYear, WorkCalendar, calendar_in_force, entered_notice
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of, optional_id
 from services.kit.paging import Page
@@ -414,12 +414,17 @@ class Store:
     ORDER BY year
     """
 
+    async def notices(self) -> list[asyncpg.Record]:
+        """Return the notices entered, by year."""
+        return await self._database.fetch(self.LIST_NOTICES)
+
     async def calendar(self) -> WorkCalendar:
-        """Return the calendar of the seed notices and those entered since, which override them."""
-        rows = await self._database.fetch(self.LIST_NOTICES)
+        """Return the calendar in force."""
+        rows = await self.notices()
         version = tuple((row["year"], row["revision"]) for row in rows)
         if self._calendar is None or self._calendar[0] != version:
-            self._calendar = (version, WorkCalendar(seed_notices() | {row["year"]: _notice(row) for row in rows}))
+            entered = [entered_notice(row["year"], row["off_dates"], row["work_dates"]) for row in rows]
+            self._calendar = (version, calendar_in_force(entered))
         return self._calendar[1]
 
     # The business clock.
@@ -493,11 +498,3 @@ def _require_reach(call: Call, name: str, reach: str, region_code: str, unit_pat
 
 def _terms(rows: Sequence[asyncpg.Record]) -> list[TermOfOffice]:
     return [TermOfOffice(row["start_date"], row["end_date"]) for row in rows]
-
-
-def _notice(row: asyncpg.Record) -> HolidayYear:
-    """Return an entered notice; holiday names, which notices entered here do not carry, come from the seed."""
-    off, work = frozenset(row["off_dates"]), frozenset(row["work_dates"])
-    seed = seed_notices().get(row["year"])
-    known = seed.names if seed else {}
-    return HolidayYear(row["year"], off, work, {day: known[day] for day in sorted(off | work) if day in known})

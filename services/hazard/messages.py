@@ -29,6 +29,7 @@ def hazard_message(row: Row, now: datetime, into: hazard_pb2.Hazard | None = Non
     message.reporter = row["reporter"]
     message.rectifier = row["rectifier"]
     message.reinspector = row["reinspector"]
+    message.look_backer = row["look_backer"]
     message.evidence.extend(row["evidence"])
     message.open_time.FromDatetime(row["open_time"])
     if row["due_time"] is not None:

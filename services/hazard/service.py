@@ -12,11 +12,12 @@ from services.hazard.store import HazardStore, Place
 from services.kit.call import Call
 from services.kit.dates import end_of, optional_day
 from services.kit.db import Database, outer_of
+from services.kit.directory import Directory
 from services.kit.errors import NotFound, StaleEtag, invalid
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of
-from services.kit.offices import Offices, pages
+from services.kit.offices import pages
 from services.kit.paging import page_of
 from services.kit.serve import House
 from workflows.payloads import rectification
@@ -32,7 +33,7 @@ class HazardService:
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
         self._clients = house.clients
-        self._offices = Offices(house.clients.call, house.clients.directory)
+        self._directory = Directory(house.clients)
         self._store = HazardStore(database)
         self._cases = house.cases(database)
 
@@ -49,22 +50,18 @@ class HazardService:
             raise invalid("hazard.visit", "unknown_reference")
         if request.hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
             return await self._store.report(call, request.hazard, place, None, "")
-        due = await self._offices.due_time(call.now, rectification.RectificationTerms().assign)
+        due = await self._directory.due_time(call.now, rectification.RectificationTerms().assign)
         return await self._store.report(call, request.hazard, place, due, call.units[0])
 
     async def AssignHazard(self, request: hazard_pb2.AssignHazardRequest, call: Call) -> hazard_pb2.Hazard:
         """Assign a hazard to a unit."""
         row = await self._store.hazard(request.name, call.scope)
         if request.etag and request.etag != str(row["revision"]):
-            stored = await self.database.stored_answer(call)
-            if stored is None:
-                raise StaleEtag(resource=request.name)
+            raise StaleEtag(resource=request.name)
         # A unit elsewhere is answered like an absent one, and no work is handed to it.
-        unit = await self._clients.call(
-            self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=request.unit)
-        )
-        call.scope.require(request.unit, unit.region.removeprefix("regions/"), unit.path)
-        return await self._act(call, request.name, "assign", {"unit": request.unit})
+        place = await self._directory.place(request.unit)
+        call.scope.require(request.unit, place.region_code, place.path)
+        return await self._act(call, request.name, "assign", {"unit": request.unit, "unit_path": place.path})
 
     async def SubmitRectificationPlan(
         self, request: hazard_pb2.SubmitRectificationPlanRequest, call: Call
@@ -74,7 +71,9 @@ class HazardService:
         rules.check_own_unit(row["unit"], call.units)
         if request.plan.funds_fen < 0:
             raise invalid("plan.funds_fen", "out_of_range")
-        if row["unit"] and not await self._answers(request.plan.responsible, row["unit_path"]):
+        person = request.plan.responsible
+        # The caller was just seen to act through a post of the unit itself.
+        if row["unit"] and person != call.principal and not await self._answers(person, row["unit_path"]):
             raise invalid("plan.responsible", "unknown_reference")
         action = {"unit": row["unit"], "plan": messages.plan_columns(request.plan)}
         return await self._act(call, request.name, "submit_plan", action)
@@ -151,7 +150,7 @@ class HazardService:
     ) -> kit_pb2.ImportReport:
         """Import a legacy hazard ledger."""
         sites = LegacySites(self._clients)
-        due = await self._offices.due_time(call.now, rectification.RectificationTerms().assign)
+        due = await self._directory.due_time(call.now, rectification.RectificationTerms().assign)
         importer = imports.hazard_importer(call, sites.known, due)
         return await run_import(self.database, call, sites.follow(requests), importer)
 
@@ -159,13 +158,7 @@ class HazardService:
         self, request: hazard_pb2.RecordHazardTransitionRequest, call: Call
     ) -> hazard_pb2.Hazard:
         """Record what the case decided."""
-        before = await self._store.hazard(request.name, call.scope)
-        unit = request.hazard.unit
-        if unit == before["unit"]:
-            unit_path = before["unit_path"]
-        else:
-            unit_path = await self._unit_path(unit, "hazard.unit") if unit else ""
-        return await self._store.record_transition(call, request, unit_path, outer_of(request))
+        return await self._store.record_transition(call, request, outer_of(request))
 
     async def _act(self, call: Call, name: str, update: str, action: dict[str, Any]) -> hazard_pb2.Hazard:
         workflow_id = rectification.workflow_id(id_of(name, "hazards"))
@@ -189,11 +182,9 @@ class HazardService:
 
     async def _unit_path(self, unit: str, field: str) -> str:
         try:
-            found = await self._clients.call(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit))
+            return (await self._directory.place(unit)).path
         except NotFound:
             raise invalid(field, "unknown_reference") from None
-        path: str = found.path
-        return path
 
     async def _answers(self, person: str, unit_path: str) -> bool:
         """Tell whether a person holds a post today in the unit of this path, in one below it or in one above it."""

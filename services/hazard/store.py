@@ -20,7 +20,7 @@ from workflows.payloads import rectification
 
 HAZARD_COLUMNS = """
     id, revision, site, visit, grade, disposition, description, remedy, basis, state, unit, unit_path,
-    region_code, reporter, rectifier, reinspector, plan, extension, evidence, open_time, due_time,
+    region_code, reporter, rectifier, reinspector, look_backer, plan, extension, evidence, open_time, due_time,
     write_off_time, write_off_reason, reopen_count, site_order, legacy_id
 """
 
@@ -138,7 +138,7 @@ class HazardStore:
             END,
             plan = $8, extension = $9, evidence = $10, due_time = $11,
             write_off_time = $12, write_off_reason = $13, reopen_count = $14,
-            site_order = CASE WHEN $15 = '' THEN site_order ELSE $15 END
+            site_order = CASE WHEN $15 = '' THEN site_order ELSE $15 END, look_backer = $17
         WHERE id = $1
         RETURNING
         """
@@ -150,9 +150,9 @@ class HazardStore:
     """
 
     async def record_transition(
-        self, call: Call, request: hazard_pb2.RecordHazardTransitionRequest, unit_path: str, outer: Outer | None
+        self, call: Call, request: hazard_pb2.RecordHazardTransitionRequest, outer: Outer | None
     ) -> hazard_pb2.Hazard:
-        """Record what the case decided; ``unit_path`` is the path of the snapshot's unit, '' when it has none."""
+        """Record what the case decided."""
         identifier = id_of(request.name, "hazards")
         after = request.hazard
         async with self._database.command(call, outer) as tx:
@@ -169,7 +169,7 @@ class HazardStore:
                 hazard_pb2.HazardState.Name(after.state).removeprefix("HAZARD_STATE_"),
                 hazard_pb2.HazardGrade.Name(after.grade).removeprefix("HAZARD_GRADE_"),
                 after.unit,
-                unit_path or before["unit_path"],
+                request.unit_path or before["unit_path"],
                 after.rectifier,
                 after.reinspector,
                 messages.plan_columns(after.plan) if after.HasField("plan") else None,
@@ -183,6 +183,7 @@ class HazardStore:
                 after.reopen_count,
                 after.site_order.removeprefix("siteOrders/"),
                 [outer.principal, after.plan.responsible] if outer and request.transition == "planned" else [],
+                after.look_backer,
             )
             assert row is not None  # noqa: S101 (the row is locked above)
             ordered: dict[str, str] = {}

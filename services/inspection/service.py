@@ -51,8 +51,6 @@ class InspectionService:
     async def DrawInspectors(self, request: inspection_pb2.DrawInspectorsRequest, call: Call) -> inspection_pb2.Tour:
         """Draw the inspectors of every target."""
         row = await self._tour(request.name, request.etag, call, "draw_inspectors")
-        if (stored := await self.database.stored_answer(call)) is not None:  # the pool may be another by now
-            return inspection_pb2.Tour.FromString(stored)
         rules.check_recusals(request.exclusions, row["candidates"], row["targets"])
         rules.check_drawer(call.principal, row["candidates"])
         pool = await self._pool(row, request.exclusions)
@@ -165,8 +163,7 @@ class InspectionService:
         call.scope.require(request.name, row["region_code"], row["unit_path"])
         if not row["addressed"]:  # only the letter tells an addressee that there is a tour
             call.scope.require(request.name, row["tour_region_code"], row["tour_unit_path"])
-        if row["state"] == "CLOSED" and await self.database.stored_answer(call) is None:
-            rules.check_open(row["state"], "report_rectification")
+        rules.check_open(row["state"], "report_rectification")
         if len(request.document_hash) != rules.DOCUMENT_HASH_BYTES:
             raise invalid("document_hash", "malformed")
         report = {
@@ -219,13 +216,11 @@ class InspectionService:
         return await run_import(self.database, call, sites.follow(requests), importer)
 
     async def _tour(self, name: str, etag: str, call: Call, action: str) -> Row:
-        """Return the tour acted on. Raises NotFound; StaleEtag and WrongState unless it took effect before."""
+        """Return the tour acted on. Raises NotFound, StaleEtag and WrongState."""
         row = await self._store.tour(name, call.scope)
-        stale = bool(etag) and etag != str(row["revision"])
-        if (stale or row["state"] == "CLOSED") and await self.database.stored_answer(call) is None:
-            if stale:
-                raise StaleEtag(resource=name)
-            rules.check_open(row["state"], action)
+        if etag and etag != str(row["revision"]):
+            raise StaleEtag(resource=name)
+        rules.check_open(row["state"], action)
         return row
 
     async def _act(self, call: Call, name: str, update: str, action: dict[str, Any]) -> inspection_pb2.Tour:

@@ -4,9 +4,10 @@ Every connection's search path is the service's schema: a store names its tables
 reach another service's by accident (nor, for lack of grants, on purpose).
 """
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -15,16 +16,20 @@ import asyncpg
 import orjson
 from google.protobuf.message import Message
 
+from dutyloop.kit.v1 import kit_pb2
 from services.kit import leases, ledger
 from services.kit.call import Call
 from services.kit.errors import DomainError, RequestIdReused, is_recorded
 from services.kit.leases import Borrowed, Leases
+from services.kit.names import derived_id
 from services.kit.secret_files import read_secret
 from services.kit.settings import Settings, required
 
 Connection: TypeAlias = leases.Connection
 Row: TypeAlias = asyncpg.Record
 """A row, for code that shapes answers but runs no SQL."""
+CommandKey: TypeAlias = tuple[str, str, str]
+"""Principal, method and request id of a command."""
 M = TypeVar("M", bound=Message)
 
 CONNECT_SECONDS = 5.0
@@ -40,35 +45,67 @@ SESSION_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """A person's command on a case, whose answer the worker's recording stores."""
+    """A person's command on a case, whose answer the worker's recording stores.
+
+    ``update`` of the case ``workflow_id`` and its ``argument`` (JSON) are how it was put to the case.
+    """
 
     principal: str
     on_behalf_of: str
     method: str
     request_id: str
     body_hash: bytes
+    workflow_id: str = ""
+    update: str = ""
+    argument: bytes = b""
+
+    @property
+    def key(self) -> CommandKey:
+        """Return the key under which the command's answer is stored."""
+        return self.principal, self.method, self.request_id
 
 
 def outer_of(request: Any) -> Outer | None:
     """Return the person's command that a recording answers, None for what no person asked for."""
     if not request.HasField("outer"):
         return None
-    command = request.outer
-    return Outer(command.principal, command.on_behalf_of, command.method, command.request_id, command.body_hash)
+    given: kit_pb2.OuterCommand = request.outer
+    return Outer(
+        given.principal,
+        given.on_behalf_of,
+        given.method,
+        given.request_id,
+        given.body_hash,
+        given.workflow_id,
+        given.update,
+        given.argument,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class CaseMessage:
-    """What a case must be told once the transaction that says so has committed: a start, or an update.
+    """What a case must be told once the transaction that says so has committed.
 
-    ``name`` is the workflow's name for a start, the update's for an update; ``at`` is business time.
+    A start; an update; or an act, which is a person's update that the transaction records: the case is at it
+    already, and is told again only if it has forgotten it. ``name`` is the workflow's name for a start, the
+    update's otherwise; ``at`` is business time; ``message_id`` is the update's id, by which the case knows it.
     """
 
-    kind: Literal["start", "update"]
+    kind: Literal["start", "update", "act"]
     workflow_id: str
     name: str
     at: datetime
     argument: bytes
+    message_id: str = "start"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An answer on record."""
+
+    body_hash: bytes
+    answer: bytes
+    receipts: list[bytes]
 
 
 class Repeated(Exception):
@@ -112,7 +149,9 @@ class Transaction:
 
     def tell_case(self, workflow_id: str, update: str, argument: object) -> None:
         """Have a running case updated after the commit, for certain; its refusal ends the telling."""
-        self.messages.append(CaseMessage("update", workflow_id, update, self._call.now, orjson.dumps(argument)))
+        told = orjson.dumps(argument)
+        identifier = derived_id(workflow_id, update, told.hex())
+        self.messages.append(CaseMessage("update", workflow_id, update, self._call.now, told, identifier))
 
     def answer(self, message: M, outer: Message | None = None) -> M:
         """Keep ``message`` as the answer to this request id, and return it.
@@ -123,8 +162,13 @@ class Transaction:
         self._outer_answer = self._answer if outer is None else outer.SerializeToString()
         return message
 
+    def recorded_outer(self, receipts: list[bytes]) -> Stored:
+        """Return the outer command's answer as it is stored."""
+        assert self._outer is not None  # noqa: S101 (asked for recordings of a person's command only)
+        return Stored(self._outer.body_hash, self._outer_answer, receipts)
+
     async def finish(self) -> list[bytes]:
-        """Write entries, answer and case starts; return the receipts. Raises Repeated or RequestIdReused."""
+        """Write entries, answers and case messages; return the receipts. Raises Repeated or RequestIdReused."""
         if self._answer is None:
             raise AssertionError(f"{self._call.rule.path} stored no answer")
         call, outer = self._call, self._outer
@@ -143,31 +187,39 @@ class Transaction:
         receipts = [entry.leaf_hash for entry in entries]
         own = (call.principal, call.rule.path, call.request_id, call.body_hash, self._answer, receipts)
         first, rest = (entries[0], entries[1:]) if entries else (None, [])
-        if first is not None:
-            fresh = await self.connection.fetchval(FINISH_WITH_ENTRY, *own, *first.columns)
-        else:
-            fresh = await self.connection.fetchval(INSERT_COMMAND, *own)
-        if not fresh:
+        if outer is not None:
+            if first is None:
+                raise AssertionError(f"{call.rule.path} recorded a person's command without an entry")
+            await self._finish_outer(outer, own, first.columns, receipts)
+        elif first is not None:
+            if not await self.connection.fetchval(FINISH_WITH_ENTRY, *own, *first.columns):
+                raise Repeated
+        elif not await self.connection.fetchval(INSERT_COMMAND, *own):
             raise Repeated
         if rest:
             await ledger.append(self.connection, rest)
-        if outer is not None:
-            stored = (
-                outer.principal,
-                outer.method,
-                outer.request_id,
-                outer.body_hash,
-                self._outer_answer,
-                receipts,
-            )
-            if not await self.connection.fetchval(INSERT_COMMAND, *stored):
-                raise RequestIdReused(request_id=outer.request_id)
         if self.messages:
             await self.connection.executemany(
                 INSERT_CASE_MESSAGE,
-                [(each.kind, each.workflow_id, each.name, each.at, each.argument) for each in self.messages],
+                [
+                    (each.workflow_id, each.message_id, each.kind, each.name, each.at, each.argument)
+                    for each in self.messages
+                ],
             )
         return receipts
+
+    async def _finish_outer(
+        self, outer: Outer, own: tuple[object, ...], entry: tuple[object, ...], receipts: list[bytes]
+    ) -> None:
+        """Write the first entry, both answers and the act that the case is to be told again should it forget it."""
+        answered = (*outer.key, outer.body_hash, self._outer_answer)
+        act = (outer.workflow_id, update_id(*outer.key, outer.body_hash), outer.update, self._call.now, outer.argument)
+        written = await self.connection.fetchrow(FINISH_OUTER, *own, *entry, *answered, *act)
+        assert written is not None  # noqa: S101 (a SELECT without FROM gives one row)
+        if not written["own"]:
+            raise Repeated
+        if not written["theirs"]:
+            raise RequestIdReused(request_id=outer.request_id)
 
 
 INSERT_COMMAND = """
@@ -186,6 +238,28 @@ INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING
 RETURNING true
+"""  # noqa: S608 (constants of the kit)
+
+FINISH_OUTER = f"""
+WITH entry AS (
+    INSERT INTO ledger.entry ({ledger.ENTRY_COLUMNS})
+    VALUES ($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+), own AS (
+    INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT DO NOTHING
+    RETURNING true
+), theirs AS (
+    INSERT INTO command (principal, method, request_id, body_hash, answer, receipts)
+    VALUES ($24, $25, $26, $27, $28, $6)
+    ON CONFLICT DO NOTHING
+    RETURNING true
+), act AS (
+    INSERT INTO case_message (workflow_id, message_id, kind, name, at, argument)
+    SELECT $29, $30, 'act', $31, $32, $33 WHERE $31 <> ''
+    ON CONFLICT DO NOTHING
+)
+SELECT EXISTS (SELECT FROM own) AS own, EXISTS (SELECT FROM theirs) AS theirs
 """  # noqa: S608 (constants of the kit)
 
 ENTRY_CASTS = (
@@ -232,8 +306,8 @@ def at_once(change: str, parameters: int) -> str:
 
 
 INSERT_CASE_MESSAGE = """
-INSERT INTO case_message (kind, workflow_id, name, at, argument)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO case_message (workflow_id, message_id, kind, name, at, argument)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING
 """
 
@@ -252,6 +326,7 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._leases = Leases(pool)
         self.tell_cases: TellCases | None = None
+        self._awaited: dict[CommandKey, asyncio.Future[Stored]] = {}
 
     def connection(self) -> Borrowed:
         """Borrow a connection for at most a command. Raises Overloaded when none is free within a second."""
@@ -292,6 +367,8 @@ class Database:
             yield transaction
             receipts = await transaction.finish()
         call.receipts.extend(receipts)
+        if outer is not None and (awaited := self._awaited.get(outer.key)) is not None and not awaited.done():
+            awaited.set_result(transaction.recorded_outer(receipts))
         if transaction.messages and self.tell_cases is not None:
             await self.tell_cases(transaction.messages)
 
@@ -320,13 +397,26 @@ class Database:
     async def stored_answer(self, call: Call) -> bytes | None:
         """Return the answer this request got before. Raises RequestIdReused when its body was another."""
         row = await self.fetchrow(SELECT_COMMAND, call.principal, call.rule.path, call.request_id)
-        if row is None:
-            return None
-        if row["body_hash"] != call.body_hash:
-            raise RequestIdReused(request_id=call.request_id)
-        call.receipts[:] = row["receipts"]
-        answer: bytes = row["answer"]
-        return answer
+        return None if row is None else _answer_to(call, Stored(*row.values()))
+
+    @contextmanager
+    def awaited_answer(self, call: Call) -> Iterator[Callable[[], Awaitable[bytes | None]]]:
+        """Watch for the recording of the call's own command while a case is at it; yield how to get the answer.
+
+        A recording served by this very process hands its answer over, which saves the look-up.
+        """
+        key = (call.principal, call.rule.path, call.request_id)
+        handed_over: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._awaited[key] = handed_over
+
+        async def answer() -> bytes | None:
+            return _answer_to(call, handed_over.result()) if handed_over.done() else await self.stored_answer(call)
+
+        try:
+            yield answer
+        finally:
+            if self._awaited.get(key) is handed_over:  # the same command may have come twice at a time
+                del self._awaited[key]
 
     async def record_refusal(self, call: Call, error: DomainError) -> None:
         """Write a refusal to the ledger: who tried what, and why it was refused."""
@@ -346,6 +436,19 @@ class Database:
     async def close(self) -> None:
         """Close the pool, waiting for borrowed connections."""
         await self._leases.close()
+
+
+def _answer_to(call: Call, stored: Stored) -> bytes:
+    """Return what is on record to a call. Raises RequestIdReused when the body was another."""
+    if stored.body_hash != call.body_hash:
+        raise RequestIdReused(request_id=call.request_id)
+    call.receipts[:] = stored.receipts
+    return stored.answer
+
+
+def update_id(principal: str, method: str, request_id: str, body_hash: bytes) -> str:
+    """Return the id of the update by which a person's command is put to its case."""
+    return derived_id(principal, method, request_id, body_hash.hex())
 
 
 def _own_entry(call: Call, event: ledger.Event) -> ledger.Entry:

@@ -1,15 +1,15 @@
-"""What every process asks of directory: when a term ends, which posts a unit has, and who holds them."""
+"""What every process asks of directory: which posts a unit has, and who holds them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Protocol
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
-from services.kit.dates import day_of, time_of, timestamp
+from services.kit.dates import day_of
 
 PAGE = 1_000
 HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
@@ -46,16 +46,10 @@ async def pages(ask: Ask, method: Any, request: Any, field: str) -> AsyncIterato
 
 @dataclass(frozen=True, slots=True)
 class Offices:
-    """Directory's deadlines, posts and appointments."""
+    """Directory's posts and appointments."""
 
     ask: Ask
     directory: DirectoryServiceStub
-
-    async def due_time(self, start: datetime, term: Length) -> datetime:
-        """Return the first instant after a term, by the working-day calendar in force."""
-        request = directory_pb2.ExplainDeadlineRequest(start_time=timestamp(start), term=term_message(term))
-        answer = await self.ask(self.directory.ExplainDeadline, request)
-        return time_of(answer.due_time)
 
     def posts(self, unit: str) -> AsyncIterator[directory_pb2.Post]:
         """Yield the posts of a unit, of every unit when it is ''."""

@@ -232,6 +232,14 @@ RULES: Mapping[str, tuple[str, str]] = {
         "制定整改方案或对其负责的人不得复查",
         "who planned a rectification, or answers for the plan, never reinspects it",
     ),
+    "hazard_rectifier_never_looks_back": (
+        "整改人不得回头看",
+        "who reported a hazard rectified never looks back on it",
+    ),
+    "hazard_planner_never_looks_back": (
+        "制定整改方案或对其负责的人不得回头看",
+        "who planned a rectification, or answers for the plan, never looks back on it",
+    ),
     "hazard_written_off_has_time_and_reason": (
         "已销号的隐患须有销号时间和原因",
         "a hazard that is written off has a time and a reason",
@@ -380,7 +388,11 @@ RULES: Mapping[str, tuple[str, str]] = {
     "checkpoint_covers_something": ("检查点须覆盖至少一条记录", "a checkpoint covers at least one entry"),
     "checkpoint_root_is_sha256": ("检查点须有 SHA-256 根哈希", "a checkpoint has a SHA-256 root"),
     "command_body_hash_is_sha256": ("命令须有 SHA-256 内容哈希", "a command has the SHA-256 of its body"),
-    "case_message_kind_is_known": ("案件消息须为启动或操作", "a case message starts a case or updates it"),
+    "case_message_kind_is_known": (
+        "案件消息须为启动、操作或已记录的操作",
+        "a case message is a start, an update or an act",
+    ),
+    "case_message_start_is_one": ("一个案件只启动一次", "a case is started by one message"),
 }
 """Worded as what must hold."""
 KEYS: Mapping[str, tuple[str, str]] = {
@@ -434,7 +446,6 @@ KEYS: Mapping[str, tuple[str, str]] = {
     ),
     "tour_letter_number_is_used_once": ("该编号的反馈函", "a feedback letter with this number"),
     "visit_legacy_id_is_unique": ("该旧系统编号的检查", "a visit with this legacy id"),
-    "case_message_key": ("同一案件消息", "the same message to the case"),
 }
 """Worded as what is there already."""
 SAME_ID = ("编号相同的记录", "a record with this id")

@@ -44,11 +44,12 @@ class House:
 
     def cases(self, database: Database) -> Cases:
         """Return the cases of one service."""
+        virtual = self.settings.virtual_time
         return Cases(
             self.temporal,
             database,
             task_queue=self.settings.temporal_task_queue,
-            virtual_time=self.settings.virtual_time,
+            read_virtual_clock=(lambda: read_directory_clock(self.clients)) if virtual else None,
         )
 
 

@@ -184,7 +184,6 @@ class _GuardedMethod:
         self._request_class: type[Message] = GetMessageClass(rule.request)
         self._validate = validator(rule.request)
         self._changes_state = rule.changes_state
-        self._replays = self._changes_state and rule.kind != policy_pb2.METHOD_KIND_CASE_ACTION
 
     async def unary(self, raw: bytes, context: Context) -> bytes:
         """Serve one call. Spelt out what ``_served`` does for streams: most calls pass here, and each layer costs."""
@@ -264,7 +263,8 @@ class _GuardedMethod:
         if self._changes_state:
             call.request_id = request.request_id  # type: ignore[attr-defined]
             # A step of a case is known by its id alone: done over after the worker died in it, it has later times.
-            step = self._rule.kind == policy_pb2.METHOD_KIND_WORKER
+            timed = "business_time" in request.DESCRIPTOR.fields_by_name
+            step = self._rule.kind == policy_pb2.METHOD_KIND_WORKER or (call.internal and timed)
             call.body_hash = digest(b"" if step else request.SerializeToString(deterministic=True))
         if call.internal and "business_time" in request.DESCRIPTOR.fields_by_name:
             call.now = request.business_time.ToDatetime(tzinfo=call.now.tzinfo)  # type: ignore[attr-defined]
@@ -282,7 +282,7 @@ class _GuardedMethod:
                     raise
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 (jitter)
             except (Repeated, DomainError, asyncpg.UniqueViolationError):
-                stored = await self._database.stored_answer(call) if self._replays else None
+                stored = await self._database.stored_answer(call) if self._changes_state else None
                 if stored is None:
                     raise
                 return stored

@@ -21,6 +21,8 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from services.kit.errors import ServiceUnavailable
+
 OPENED_MEMO = "opened"
 CONCURRENT_CASES = 32
 MAX_PASSES = 1_000
@@ -88,7 +90,15 @@ async def advance_all(client: Client, task_queue: str, business_now: datetime) -
     """Move every running case of a task queue up to business time, those started on the way too; count the moves.
 
     What fell due by then is recorded when this returns, unless the worker is away for longer than a while.
+    Raises ServiceUnavailable when Temporal is.
     """
+    try:
+        return await _advance_all(client, task_queue, business_now)
+    except (RPCError, RuntimeError) as error:  # a RuntimeError is how a lazy client says that it never connected
+        raise ServiceUnavailable from error
+
+
+async def _advance_all(client: Client, task_queue: str, business_now: datetime) -> int:
     limit = asyncio.Semaphore(CONCURRENT_CASES)
     moves = 0
     patience = time.monotonic() + BUSY_SECONDS

@@ -75,6 +75,7 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "answer": ("作为责任人", "answer for the matter"),
     "open": ("立案", "open the case"),
     "conclude": ("结案", "conclude"),
+    "hand_on": ("随事项移交", "follow the matter to another unit"),
     "settle": ("了结", "settle"),
     "fire_rung": ("采取升级措施", "fire a rung"),
     "submit_facts": ("提交事实", "hand in the facts"),

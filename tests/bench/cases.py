@@ -36,7 +36,8 @@ STEPS_OF_LOOP = 8
 
 async def measure(bench: Bench) -> list[Row]:
     """Measure both."""
-    plain = await Client.connect(bench.settings.temporal_address, namespace=bench.settings.temporal_namespace)
+    address, namespace = bench.settings.temporal_address, bench.settings.temporal_namespace
+    plain = await Client.connect(address, namespace=namespace, grpc_compression=temporal.COMPRESSION)
     return [await _loops(bench, plain), await _memory(bench, plain)]
 
 

@@ -14,9 +14,10 @@ with workflow.unsafe.imports_passed_through():
     from temporalio.worker import Worker
 
     from services.kit.settings import Settings
+    from services.kit.temporal import COMPRESSION
     from workflows.worker import CACHED_WORKFLOWS, workflow_runner
 
-STEPS = (2, 1, 1, 1, 2, 2, 1)
+STEPS = (1, 1, 1, 1, 1, 1, 1)
 """Local activities of assign, plan, ask for more time, decide on it, rectify, reinspect and look back."""
 
 
@@ -59,7 +60,9 @@ class Sleeper:
 async def main() -> None:
     """Work until killed."""
     settings = Settings()
-    client = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+    client = await Client.connect(
+        settings.temporal_address, namespace=settings.temporal_namespace, grpc_compression=COMPRESSION
+    )
     async with Worker(
         client,
         task_queue=settings.temporal_task_queue,

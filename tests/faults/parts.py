@@ -108,6 +108,11 @@ class Parts:
         await self.link.stop()
         await asyncio.gather(self.temporal.stop(), self.postgres.destroy())
 
+    @property
+    def temporal_file(self) -> Path:
+        """The file in which Temporal keeps its histories."""
+        return self._data_dir / "temporal.db"
+
     def settings(self) -> Settings:
         """Return the settings of the house, its database reached directly."""
         return settings_of(self.environment)

@@ -140,7 +140,7 @@ async def test_temporal_killed_and_restarted(parts: Parts, city: City) -> None:
     await check_assigned_once(city, request, answer)
 
     async def all_told() -> bool:
-        return not await house.fetch("SELECT FROM hazard.case_message")
+        return not await house.fetch("SELECT FROM hazard.case_message WHERE delivered_time IS NULL")
 
     await eventually(all_told)
     late = hazard_pb2.AssignHazardRequest(request_id=uuid.uuid4().hex, name=meanwhile.name, unit=city.home.enterprise)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.directory.calendar import (
+from services.kit.calendar import (
     Deadline,
     HolidayYear,
     Pause,
@@ -28,8 +28,8 @@ from services.directory.calendar import (
     explain_before,
     working_days_between,
 )
-from services.directory.holidays import notice_year, seed_calendar, seed_notices
 from services.kit.dates import BEIJING
+from services.kit.holidays import notice_year, seed_calendar, seed_notices
 from tests.shared_data import DATA, needs_shared
 
 OFFICIAL = DATA / "holidays_cn.csv"

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from dutyloop.policy.v1 import policy_pb2
 from services.directory import rules
-from services.directory.calendar import Unit
-from services.directory.holidays import seed_calendar
 from services.directory.rules import CREDIT_ALPHABET, DeadlineQuestion, TermOfOffice
 from services.directory.statutory import CLOCKS
+from services.kit.calendar import Unit
 from services.kit.dates import BEIJING
 from services.kit.errors import AlreadyExists, DomainError, InvalidFields, RuleNotMet, WrongState
+from services.kit.holidays import seed_calendar
 
 bodies = st.text(alphabet=CREDIT_ALPHABET, min_size=17, max_size=17)
 days = st.dates(min_value=date(2000, 1, 1), max_value=date(2040, 12, 31))

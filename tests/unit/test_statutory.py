@@ -5,8 +5,6 @@ from datetime import date, datetime
 import pytest
 
 from services.directory import statutory
-from services.directory.calendar import RollRule, Term, Unit, describe_term, explain, explain_before
-from services.directory.holidays import seed_calendar
 from services.directory.statutory import (
     CLOCKS,
     DEFAULT_CLOCKS,
@@ -15,7 +13,9 @@ from services.directory.statutory import (
     Bound,
     StatutoryClock,
 )
+from services.kit.calendar import RollRule, Term, Unit, describe_term, explain, explain_before
 from services.kit.dates import BEIJING
+from services.kit.holidays import seed_calendar
 
 ALL = tuple(CLOCKS.values())
 DAYS, WORKING_DAYS = Unit.NATURAL_DAYS, Unit.WORKING_DAYS

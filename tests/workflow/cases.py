@@ -20,7 +20,7 @@ from services.kit.errors import DomainError
 from workflows.accountability_case import AccountabilityCase
 from workflows.activities.directory import ClockWindow, DueTime, StatutoryClock
 from workflows.payloads import Outer
-from workflows.payloads.accountability import AccountabilitySnapshot, RecordAccountability
+from workflows.payloads.accountability import AccountabilitySnapshot, AccountabilityTimes, RecordAccountability
 from workflows.payloads.supervision import (
     Addressee,
     FindAddressee,
@@ -28,6 +28,7 @@ from workflows.payloads.supervision import (
     RecordRung,
     RecordSupervision,
     SupervisionSnapshot,
+    SupervisionTimes,
 )
 from workflows.supervision_case import SupervisionCase
 
@@ -37,7 +38,10 @@ DAYS = {"NATURAL_DAYS": 1, "WORKING_DAYS": 1, "MONTHS": 30}
 
 
 class FakeServices:
-    """Fake activities under the real names; ``rungs`` and the snapshots are what the services would keep."""
+    """Fake activities under the real names; ``rungs`` and the snapshots are what the services would keep.
+
+    ``supervision_times`` and ``accountability_times``, by transition, stand on record from an earlier try.
+    """
 
     def __init__(self) -> None:
         self.rungs: list[RecordRung] = []
@@ -45,6 +49,8 @@ class FakeServices:
         self.supervision: list[tuple[str, SupervisionSnapshot]] = []
         self.accountability: list[tuple[str, AccountabilitySnapshot]] = []
         self.steps: set[str] = set()
+        self.supervision_times: dict[str, SupervisionTimes] = {}
+        self.accountability_times: dict[str, AccountabilityTimes] = {}
         self.unknown_addressees = False
         self.refuses_openings = False
 
@@ -82,18 +88,31 @@ class FakeServices:
         return "accountabilityCases/1"
 
     @activity.defn(name="record_supervision_transition")
-    async def record_supervision(self, record: RecordSupervision) -> None:
+    async def record_supervision(self, record: RecordSupervision) -> SupervisionTimes:
         """Keep a transition."""
+        snapshot = record.snapshot
         if record.step not in self.steps:
             self.steps.add(record.step)
-            self.supervision.append((record.transition, record.snapshot))
+            self.supervision.append((record.transition, snapshot))
+        times = SupervisionTimes(snapshot.next_rung_time, snapshot.conclude_time)
+        return self.supervision_times.get(record.transition, times)
 
     @activity.defn(name="record_accountability_transition")
-    async def record_accountability(self, record: RecordAccountability) -> None:
+    async def record_accountability(self, record: RecordAccountability) -> AccountabilityTimes:
         """Keep a transition."""
+        snapshot = record.snapshot
         if record.step not in self.steps:
             self.steps.add(record.step)
-            self.accountability.append((record.transition, record.snapshot))
+            self.accountability.append((record.transition, snapshot))
+        times = AccountabilityTimes(
+            snapshot.due_time,
+            snapshot.decide_time,
+            snapshot.influence_end_time,
+            snapshot.appeal_due_time,
+            snapshot.appeal.file_time if snapshot.appeal else None,
+            snapshot.close_time,
+        )
+        return self.accountability_times.get(record.transition, times)
 
     @property
     def activities(self) -> Sequence[Any]:

@@ -11,10 +11,10 @@ from temporalio.client import Client, WorkflowHandle
 
 from services.kit.errors import DomainError, RuleNotMet, SeparationOfDuties, WrongState
 from tests.workflow.cases import OPENED, CaseRoom, act, case_room, refused, replays
-from workflows.payloads.accountability import WORKFLOW, AccountabilityStart
+from workflows.payloads.accountability import WORKFLOW, AccountabilitySnapshot, AccountabilityStart, AccountabilityTimes
 
 SUBJECT, HANDLER, LEADER = "people/subject", "people/handler", "people/leader"
-START = AccountabilityStart("accountabilityCases/1", OPENED, OPENED + timedelta(days=15), SUBJECT)
+START = AccountabilityStart("accountabilityCases/1", OPENED, OPENED + timedelta(days=15), SUBJECT, "city/office/")
 EXEMPTION = {
     "duties": [{"duty_item": "dutyItems/1", "ledger_entries": ["ledgerEntries/a"]}],
     "grounds": "all shown",
@@ -29,6 +29,7 @@ def decision(clock: str = "servant_review_request", months: int = 0) -> dict[str
         "instrument_number": "2026-1",
         "grounds": "late",
         "appeal_clock": clock,
+        "unit_paths": ["city/"],
     }
 
 
@@ -111,7 +112,7 @@ async def test_subject_has_no_hand_in_his_own_case(room: CaseRoom) -> None:
     refusals = [await refused(handle, "submit_facts", SUBJECT, facts="none", evidence=[])]
     await act(handle, "submit_facts", HANDLER, facts="facts", evidence=[])
     refusals.append(await refused(handle, "decide", SUBJECT, **decision()))
-    refusals.append(await refused(handle, "exempt", SUBJECT, exemption=EXEMPTION))
+    refusals.append(await refused(handle, "exempt", SUBJECT, exemption=EXEMPTION, unit_paths=["city/"]))
     assert [type(refusal) for refusal in refusals] == [SeparationOfDuties] * 3
     assert {refusal.metadata["person"] for refusal in refusals} == {SUBJECT}
 
@@ -122,9 +123,45 @@ async def test_handler_never_decides(room: CaseRoom) -> None:
     await act(handle, "submit_facts", "people/second", facts="more facts", evidence=[])
     for person in (HANDLER, "people/second"):
         assert isinstance(await refused(handle, "decide", person, **decision()), SeparationOfDuties)
-        assert isinstance(await refused(handle, "exempt", person, exemption=EXEMPTION), SeparationOfDuties)
+        refusal = await refused(handle, "exempt", person, exemption=EXEMPTION, unit_paths=["city/"])
+        assert isinstance(refusal, SeparationOfDuties)
     await act(handle, "decide", LEADER, **decision(clock=""))
     await handle.result()
+
+
+async def test_no_subordinate_of_the_subject_decides(room: CaseRoom) -> None:
+    """Leaders below the subject would judge their own superior."""
+    handle = await with_facts(room)
+    below = {"unit_paths": ["city/office/section/"]}
+    for refusal in (
+        await refused(handle, "decide", LEADER, **{**decision(), **below}),
+        await refused(handle, "exempt", LEADER, exemption=EXEMPTION, **below),
+    ):
+        assert refusal.metadata == {"rule": "decider_is_no_subordinate_of_the_subject"}
+    peer = {"unit_paths": ["city/office/section/", "city/office/"]}
+    await act(handle, "decide", LEADER, **{**decision(clock=""), **peer})
+    await handle.result()
+
+
+async def test_the_times_on_record_bind_the_case(room: CaseRoom) -> None:
+    """A decision done over across midnight would give the subject another day to appeal than the letter says."""
+    decided = OPENED + timedelta(hours=1)
+    room.services.accountability_times["decided"] = AccountabilityTimes(
+        due_time=decided + timedelta(days=7),
+        decide_time=decided,
+        influence_end_time=decided + timedelta(days=180),
+        appeal_due_time=decided + timedelta(days=7),
+        appeal_time=None,
+        close_time=None,
+    )
+    handle = await with_facts(room)
+    await act(handle, "decide", LEADER, **decision(months=6))
+    case = await handle.query("case", result_type=AccountabilitySnapshot)
+    assert (case.decide_time, case.influence_end_time) == (decided, decided + timedelta(days=180))
+    await room.pass_days(handle, 7.5)
+    await handle.result()
+    assert room.services.accountability[-1][0] == "closed"
+    assert await replays(handle)
 
 
 async def test_opener_never_decides(room: CaseRoom) -> None:
@@ -133,7 +170,7 @@ async def test_opener_never_decides(room: CaseRoom) -> None:
     await act(handle, "submit_facts", HANDLER, facts="facts", evidence=[])
     refusals = [
         await refused(handle, "decide", LEADER, **decision()),
-        await refused(handle, "exempt", LEADER, exemption=EXEMPTION),
+        await refused(handle, "exempt", LEADER, exemption=EXEMPTION, unit_paths=["city/"]),
     ]
     assert [type(refusal) for refusal in refusals] == [SeparationOfDuties] * 2
     await act(handle, "decide", "people/other_leader", **decision(clock=""))
@@ -175,7 +212,7 @@ async def test_nothing_is_decided_without_facts(room: CaseRoom) -> None:
     """A person would be held to account before anybody looked into the matter."""
     handle = await room.start(WORKFLOW, START)
     assert isinstance(await refused(handle, "decide", LEADER, **decision()), WrongState)
-    assert isinstance(await refused(handle, "exempt", LEADER, exemption=EXEMPTION), WrongState)
+    assert isinstance(await refused(handle, "exempt", LEADER, exemption=EXEMPTION, unit_paths=["city/"]), WrongState)
     assert isinstance(await refused(handle, "file_appeal", SUBJECT, reason="early"), WrongState)
 
 
@@ -184,7 +221,7 @@ async def test_two_decisions_at_once_have_one_winner(room: CaseRoom) -> None:
     handle = await with_facts(room)
     outcomes = await asyncio.gather(
         act(handle, "decide", LEADER, **decision()),
-        act(handle, "exempt", "people/other_leader", exemption=EXEMPTION),
+        act(handle, "exempt", "people/other_leader", exemption=EXEMPTION, unit_paths=["city/"]),
         return_exceptions=True,
     )
     assert sum(outcome is None for outcome in outcomes) == 1
@@ -194,7 +231,7 @@ async def test_two_decisions_at_once_have_one_winner(room: CaseRoom) -> None:
 async def test_exemption_ends_the_case(room: CaseRoom) -> None:
     """An exempted person would go on being a subject."""
     handle = await with_facts(room)
-    await act(handle, "exempt", LEADER, exemption=EXEMPTION)
+    await act(handle, "exempt", LEADER, exemption=EXEMPTION, unit_paths=["city/"])
     result = await handle.result()
     assert (result["state"], result["decision"]) == ("EXEMPTED", "")
     word, case = room.services.accountability[-1]

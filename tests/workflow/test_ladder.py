@@ -16,7 +16,7 @@ from tests.workflow.cases import OPENED, CaseRoom, FakeServices, act, case_room,
 from workflows.case import CaseClock
 from workflows.ladder import Ladder
 from workflows.payloads import Term
-from workflows.payloads.supervision import WORKFLOW, Policy, Rung, SupervisionStart
+from workflows.payloads.supervision import WORKFLOW, Policy, Rung, SupervisionStart, SupervisionTimes
 
 FIVE_RUNGS = (
     Rung("REMINDER", "HOLDER"),
@@ -212,6 +212,31 @@ async def test_report_does_not_stop_the_ladder(room: CaseRoom) -> None:
     assert len(await fired(room, 2)) == 2
     await end(handle)
     assert room.services.supervision[-1][1].reporter == UNIT_STAFF
+
+
+async def test_the_ladder_follows_its_matter_to_another_unit(room: CaseRoom) -> None:
+    """A unit that no longer answers for a hazard would be pressed, and who answers for it would hear nothing."""
+    handle = await room.start(WORKFLOW, opened(person="people/former"))
+    assert await fired(room, 1)
+    await handle.execute_update("hand_on", {"unit": "units/other", "step": "1"})
+    await room.pass_days(handle, 4)
+    assert [number for number, _ in await fired(room, 2)] == [1, 2], "the ladder started again"
+    assert [rung.addressee.unit for rung in room.services.rungs] == ["units/a", "units/other"]
+    await end(handle)
+    assert [(word, case.unit) for word, case in room.services.supervision if word == "handed_on"] == [
+        ("handed_on", "units/other")
+    ]
+
+
+async def test_the_rung_time_on_record_binds_the_case(room: CaseRoom) -> None:
+    """A rung done over across midnight would fire on another day than the one the record tells."""
+    on_record = OPENED + timedelta(days=2)
+    room.services.supervision_times["rung_fired"] = SupervisionTimes(on_record, None)
+    handle = await room.start(WORKFLOW, opened())
+    assert await fired(room, 1)
+    await room.pass_days(handle, 2.5)
+    assert len(await fired(room, 2)) >= 2
+    await end(handle)
 
 
 @workflow.defn(name="ladder_probe")

@@ -17,12 +17,12 @@ from services.kit import virtual
 from services.kit.codec import data_converter
 from services.kit.errors import InvalidFields, RuleNotMet, SeparationOfDuties, StaleEtag, WrongState
 from tests.workflow.cases import DAYS, OPENED, act, refused
-from workflows.activities.accountability import ConcludeSupervision, OpenSupervision
-from workflows.activities.directory import DueTime
+from workflows.activities.accountability import ConcludeSupervision, HandOnSupervision, OpenSupervision
 from workflows.payloads.rectification import (
     WORKFLOW,
     HazardSnapshot,
     Plan,
+    Recorded,
     RecordTransition,
     RectificationStart,
     RectificationTerms,
@@ -40,18 +40,19 @@ class Services:
     """What the fake services were told."""
 
     recorded: list[RecordTransition] = field(default_factory=list)
+    on_record: dict[str, Recorded] = field(default_factory=dict)
     opened: list[OpenSupervision] = field(default_factory=list)
     concluded: list[str] = field(default_factory=list)
-
-    @activity.defn(name="explain_due_time")
-    async def explain_due_time(self, asked: DueTime) -> datetime:
-        """Count days without a calendar."""
-        return asked.start + timedelta(days=asked.term.amount * DAYS[asked.term.unit])
+    handed_on: list[tuple[str, str]] = field(default_factory=list)
 
     @activity.defn(name="record_hazard_transition")
-    async def record(self, record: RecordTransition) -> None:
-        """Keep a transition."""
+    async def record(self, record: RecordTransition) -> Recorded:
+        """Keep a transition; count the days of its term without a calendar."""
         self.recorded.append(record)
+        due, written_off = record.snapshot.due_time, record.snapshot.write_off_time
+        if term := record.term:
+            due = record.business_time + timedelta(days=term.amount * DAYS[term.unit])
+        return self.on_record.get(record.transition) or Recorded(due, written_off)
 
     @activity.defn(name="open_supervision")
     async def open_supervision(self, opening: OpenSupervision) -> str:
@@ -63,6 +64,11 @@ class Services:
     async def conclude_supervision(self, conclusion: ConcludeSupervision) -> None:
         """Keep what was concluded."""
         self.concluded.append(conclusion.supervision_case)
+
+    @activity.defn(name="hand_on_supervision")
+    async def hand_on_supervision(self, handing: HandOnSupervision) -> None:
+        """Keep what was handed on."""
+        self.handed_on.append((handing.supervision_case, handing.unit))
 
 
 @dataclass
@@ -85,7 +91,7 @@ class Case:
 
     async def assign(self, unit: str = UNIT) -> None:
         """Assign it."""
-        await act(self.handle, "assign", SUPERVISOR, unit=unit)
+        await act(self.handle, "assign", SUPERVISOR, unit=unit, unit_path=f"{unit}/")
 
     async def plan(self, by: str = RESPONSIBLE, days: int = 10) -> None:
         """Hand in a plan that ends so many days after OPENED."""
@@ -131,10 +137,10 @@ async def case(temporal_client: Client) -> AsyncIterator[Case]:
     """A case just opened, to be assigned within three days, with a worker of its own."""
     services, queue, hazard = Services(), f"cases-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
     activities: list[Any] = [
-        services.explain_due_time,
         services.record,
         services.open_supervision,
         services.conclude_supervision,
+        services.hand_on_supervision,
     ]
     async with Worker(temporal_client, task_queue=queue, workflows=[Rectification], activities=activities):
         handle = await temporal_client.start_workflow(
@@ -218,7 +224,7 @@ async def test_a_plan_ends_within_a_year(case: Case, days: int, problem: str) ->
 async def test_handing_on_neither_prolongs_the_term_nor_ends_the_ladder(case: Case) -> None:
     """Two units could pass a hazard to and fro, each time with a new term and a ladder that starts again."""
     await case.assign()
-    refusal = await refused(case.handle, "assign", SUPERVISOR, unit=UNIT)
+    refusal = await refused(case.handle, "assign", SUPERVISOR, unit=UNIT, unit_path="a/")
     assert isinstance(refusal, RuleNotMet)
     due = (await case.read()).due_time
     await case.on_day(7)
@@ -228,6 +234,11 @@ async def test_handing_on_neither_prolongs_the_term_nor_ends_the_ladder(case: Ca
     assert (handed_on.state, handed_on.unit, handed_on.due_time) == ("ASSIGNED", OTHER_UNIT, due)
     await case.on_day(9)
     assert (len(case.services.opened), case.services.concluded) == (1, [])
+    assert case.services.handed_on == [("supervisionCases/1", OTHER_UNIT)], "the former unit would be pressed on"
+    await case.assign()
+    await case.on_day(10)
+    assert case.services.handed_on[1:] == [("supervisionCases/1", UNIT)]
+    await case.assign(OTHER_UNIT)
     await act(case.handle, "submit_plan", RESPONSIBLE, unit=OTHER_UNIT, plan=plan(20))
     await case.end()
     assert case.services.concluded == ["supervisionCases/1"]
@@ -247,6 +258,24 @@ async def test_who_acted_for_the_former_unit_is_refused(case: Case) -> None:
         if update == "submit_plan":
             await act(case.handle, update, RESPONSIBLE, unit=OTHER_UNIT, **action)
     assert case.transitions == ["assigned", "assigned", "planned"]
+    await case.end()
+
+
+async def test_the_times_on_record_bind_the_case(case: Case) -> None:
+    """A step done over across midnight would give the case another term than the one its unit was told."""
+    due, written_off = OPENED + timedelta(days=4), OPENED - timedelta(seconds=5)
+    case.services.on_record = {
+        "assigned": Recorded(due, None),
+        "written_off": Recorded(OPENED + timedelta(days=20), written_off),
+    }
+    await case.assign()
+    assert (await case.read()).due_time == due
+    await case.on_day(4.5)
+    assert [each.matter for each in case.services.opened] == ["plan"], "the case waited for a term of its own"
+    await case.plan()
+    await case.rectify()
+    await case.judge("reinspect", "PASS")
+    assert (await case.read()).write_off_time == written_off
     await case.end()
 
 

@@ -17,7 +17,6 @@ from temporalio.worker import Replayer, Worker
 
 from services.kit import virtual
 from workflows.activities.accountability import ConcludeSupervision, OpenSupervision
-from workflows.activities.directory import DueTime
 from workflows.payloads import Outer
 from workflows.payloads.tour import (
     WORKFLOW,
@@ -32,7 +31,9 @@ from workflows.payloads.tour import (
     StartTour,
     SubmitReport,
     TourResult,
+    TourSnapshot,
     TourStart,
+    TourTerms,
     workflow_id,
 )
 from workflows.tour import Tour
@@ -54,10 +55,6 @@ class City:
     unvisited: int = 0
     refused_transition: str = ""
 
-    @activity.defn(name="explain_due_time")
-    async def explain_due_time(self, asked: DueTime) -> datetime:
-        return asked.start + timedelta(days=asked.term.amount * DAYS[asked.term.unit])
-
     @activity.defn(name="make_seed")
     async def make_seed(self) -> str:
         return SEED
@@ -67,10 +64,13 @@ class City:
         return self.unvisited
 
     @activity.defn(name="record_tour_transition")
-    async def record(self, record: RecordTransition) -> None:
+    async def record(self, record: RecordTransition) -> datetime | None:
         if record.transition == self.refused_transition:
             raise ApplicationError("ALREADY_EXISTS", {}, type="ALREADY_EXISTS", non_retryable=True)
         self.recorded.append(record)
+        if term := record.term:
+            return record.business_time + timedelta(days=term.amount * DAYS[term.unit])
+        return record.snapshot.due_time
 
     @activity.defn(name="open_supervision")
     async def open_supervision(self, opening: OpenSupervision) -> str:
@@ -162,7 +162,6 @@ async def city(temporal_client: Client) -> AsyncIterator[City]:
         task_queue=f"tour-{id(fake)}",
         workflows=[Tour],
         activities=[
-            fake.explain_due_time,
             fake.make_seed,
             fake.count_unvisited_targets,
             fake.record,
@@ -330,8 +329,9 @@ async def test_complete_visits_are_not_supervised(temporal_client: Client, city:
         await tour.live_until(datetime(2026, 3, 22, tzinfo=BEIJING))
         assert city.transitions[-1] == "visits_ended"
         ended = city.recorded[-1]
-        assert ended.snapshot.due_time is not None
-        assert abs(ended.snapshot.due_time - ended.business_time - timedelta(days=15)) < timedelta(seconds=5)
+        assert ended.term == TourTerms().letter
+        due = (await tour.handle.query("tour", result_type=TourSnapshot)).due_time
+        assert due == ended.business_time + timedelta(days=15)
         assert not city.opened
 
 

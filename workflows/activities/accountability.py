@@ -7,10 +7,16 @@ from temporalio import activity
 
 from dutyloop.accountability.v1 import accountability_pb2
 from services.kit.clients import Clients
-from services.kit.dates import optional_timestamp, timestamp
+from services.kit.dates import optional_time, optional_timestamp, timestamp
 from workflows.activities.calls import call, outer_command
-from workflows.payloads.accountability import AccountabilitySnapshot, RecordAccountability
-from workflows.payloads.supervision import OpenAccountability, RecordRung, RecordSupervision, SupervisionSnapshot
+from workflows.payloads.accountability import AccountabilitySnapshot, AccountabilityTimes, RecordAccountability
+from workflows.payloads.supervision import (
+    OpenAccountability,
+    RecordRung,
+    RecordSupervision,
+    SupervisionSnapshot,
+    SupervisionTimes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,16 @@ class ConcludeSupervision:
     business_time: datetime
     supervision_case: str
     because: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOnSupervision:
+    """Tells a supervision case which unit answers for its matter from now on."""
+
+    step: str
+    business_time: datetime
+    supervision_case: str
+    unit: str
 
 
 class AccountabilityActivities:
@@ -78,6 +94,17 @@ class AccountabilityActivities:
             conclusion=conclusion.because,
         )
         await call(self._clients, self._clients.accountability.ConcludeSupervisionCase, request)
+
+    @activity.defn(name="hand_on_supervision")
+    async def hand_on_supervision(self, handing: HandOnSupervision) -> None:
+        """Have a supervision case follow its matter; the ladder climbs on."""
+        request = accountability_pb2.HandOnSupervisionCaseRequest(
+            request_id=handing.step,
+            business_time=timestamp(handing.business_time),
+            name=handing.supervision_case,
+            unit=handing.unit,
+        )
+        await call(self._clients, self._clients.accountability.HandOnSupervisionCase, request)
 
     @activity.defn(name="open_accountability")
     async def open_accountability(self, opening: OpenAccountability) -> str:
@@ -124,30 +151,41 @@ class AccountabilityActivities:
         return name
 
     @activity.defn(name="record_supervision_transition")
-    async def record_supervision(self, record: RecordSupervision) -> None:
-        """Record a transition of a supervision case."""
+    async def record_supervision(self, record: RecordSupervision) -> SupervisionTimes:
+        """Record a transition of a supervision case; return the times that stand on record."""
         request = accountability_pb2.RecordCaseTransitionRequest(
             request_id=record.step,
             name=record.snapshot.case,
             business_time=timestamp(record.business_time),
             transition=record.transition,
             supervision_case=supervision_message(record.snapshot),
-            outer=outer_command(record.outer),
+            outer=outer_command(record.asked),
         )
-        await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
+        answer = await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
+        case = answer.supervision_case
+        return SupervisionTimes(optional_time(case, "next_rung_time"), optional_time(case, "conclude_time"))
 
     @activity.defn(name="record_accountability_transition")
-    async def record_accountability(self, record: RecordAccountability) -> None:
-        """Record a transition of an accountability case."""
+    async def record_accountability(self, record: RecordAccountability) -> AccountabilityTimes:
+        """Record a transition of an accountability case; return the times that stand on record."""
         request = accountability_pb2.RecordCaseTransitionRequest(
             request_id=record.step,
             name=record.snapshot.case,
             business_time=timestamp(record.business_time),
             transition=record.transition,
             accountability_case=accountability_message(record.snapshot),
-            outer=outer_command(record.outer),
+            outer=outer_command(record.asked),
         )
-        await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
+        answer = await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
+        case = answer.accountability_case
+        return AccountabilityTimes(
+            due_time=optional_time(case, "due_time"),
+            decide_time=optional_time(case, "decide_time"),
+            influence_end_time=optional_time(case, "influence_end_time"),
+            appeal_due_time=optional_time(case, "appeal_due_time"),
+            appeal_time=optional_time(case.appeal, "file_time"),
+            close_time=optional_time(case, "close_time"),
+        )
 
 
 def supervision_message(snapshot: SupervisionSnapshot) -> accountability_pb2.SupervisionCase:
@@ -166,6 +204,7 @@ def supervision_message(snapshot: SupervisionSnapshot) -> accountability_pb2.Sup
         concluder=snapshot.concluder,
         conclude_time=optional_timestamp(snapshot.conclude_time),
         accountability_case=snapshot.accountability_case,
+        unit=snapshot.unit,
     )
 
 

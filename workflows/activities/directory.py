@@ -9,8 +9,9 @@ from temporalio import activity
 from dutyloop.directory.v1 import directory_pb2
 from services.kit.clients import Clients
 from services.kit.dates import beijing_date, time_of, timestamp
+from services.kit.directory import Directory
 from services.kit.offices import Offices
-from workflows.activities.calls import call
+from workflows.activities.calls import call, refusals
 from workflows.activities.officeholders import Officeholders
 from workflows.payloads import Term
 from workflows.payloads.supervision import Addressee, FindAddressee
@@ -41,16 +42,18 @@ class ClockWindow:
 
 
 class DirectoryActivities:
-    """Calls directory."""
+    """Calls directory, or answers by what this process knows of it."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, directory: Directory) -> None:
         self._clients = clients
         self._offices = Offices(functools.partial(call, clients), clients.directory)
+        self._directory = directory
 
     @activity.defn(name="explain_due_time")
     async def explain_due_time(self, asked: DueTime) -> datetime:
         """Return the first instant after the term, by the working-day calendar in force."""
-        return await self._offices.due_time(asked.start, asked.term)
+        with refusals():
+            return await self._directory.due_time(asked.start, asked.term)
 
     @activity.defn(name="explain_statutory_clock")
     async def explain_statutory_clock(self, asked: StatutoryClock) -> ClockWindow:

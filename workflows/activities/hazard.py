@@ -5,30 +5,42 @@ from temporalio import activity
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
-from services.kit.dates import day_message, optional_timestamp, timestamp
-from workflows.activities.calls import call, outer_command
-from workflows.payloads.rectification import HazardSnapshot, RecordTransition
+from services.kit.dates import day_message, optional_time, optional_timestamp, timestamp
+from services.kit.directory import Directory
+from workflows.activities.calls import call, outer_command, refusals
+from workflows.payloads.rectification import HazardSnapshot, Recorded, RecordTransition
 
 
 class HazardActivities:
     """Calls hazard."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, directory: Directory) -> None:
         self._clients = clients
+        self._directory = directory
 
     @activity.defn(name="record_hazard_transition")
-    async def record_transition(self, record: RecordTransition) -> None:
-        """Record a transition; the same step is recorded once however often it is tried."""
+    async def record_transition(self, record: RecordTransition) -> Recorded:
+        """Record a transition, with the end of the term that begins; return the times that stand on record.
+
+        The same step is recorded once however often it is tried, and keeps the times of its first time.
+        """
+        hazard = hazard_message(record.snapshot)
+        if term := record.term:
+            with refusals():
+                due = await self._directory.due_time(record.business_time, term)
+            hazard.due_time.FromDatetime(due)
         request = hazard_pb2.RecordHazardTransitionRequest(
             request_id=record.step,
             name=record.snapshot.hazard,
             business_time=timestamp(record.business_time),
             transition=record.transition,
             remark=record.remark,
-            hazard=hazard_message(record.snapshot),
-            outer=outer_command(record.outer),
+            hazard=hazard,
+            outer=outer_command(record.asked),
+            unit_path=record.unit_path,
         )
-        await call(self._clients, self._clients.hazard.RecordHazardTransition, request)
+        answer = await call(self._clients, self._clients.hazard.RecordHazardTransition, request)
+        return Recorded(optional_time(answer, "due_time"), optional_time(answer, "write_off_time"))
 
 
 def hazard_message(snapshot: HazardSnapshot) -> hazard_pb2.Hazard:
@@ -40,6 +52,7 @@ def hazard_message(snapshot: HazardSnapshot) -> hazard_pb2.Hazard:
         unit=snapshot.unit,
         rectifier=snapshot.rectifier,
         reinspector=snapshot.reinspector,
+        look_backer=snapshot.look_backer,
         evidence=snapshot.evidence,
         due_time=optional_timestamp(snapshot.due_time),
         write_off_time=optional_timestamp(snapshot.write_off_time),

@@ -1,14 +1,16 @@
 """Activities of the inspection service: recording what the tour decided, asking what was visited, making seeds."""
 
 import os
+from datetime import datetime
 
 from temporalio import activity
 
 from dutyloop.inspection.v1 import inspection_pb2
 from services.kit.clients import Clients
-from services.kit.dates import timestamp
+from services.kit.dates import optional_time, timestamp
+from services.kit.directory import Directory
 from services.kit.offices import term_message
-from workflows.activities.calls import call, outer_command
+from workflows.activities.calls import call, outer_command, refusals
 from workflows.payloads.tour import RecordTransition
 
 SEED_BYTES = 32
@@ -17,8 +19,9 @@ SEED_BYTES = 32
 class InspectionActivities:
     """Calls inspection."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, directory: Directory) -> None:
         self._clients = clients
+        self._directory = directory
 
     @activity.defn(name="make_seed")
     async def make_seed(self) -> str:
@@ -33,9 +36,18 @@ class InspectionActivities:
         return unvisited
 
     @activity.defn(name="record_tour_transition")
-    async def record_transition(self, record: RecordTransition) -> None:
-        """Record a transition; the same step is recorded once however often it is tried."""
-        await call(self._clients, self._clients.inspection.RecordTourTransition, transition_request(record))
+    async def record_transition(self, record: RecordTransition) -> datetime | None:
+        """Record a transition, with the end of the term that begins; return the due time that stands on record.
+
+        The same step is recorded once however often it is tried, and keeps the due time of its first time.
+        """
+        request = transition_request(record)
+        if term := record.term:
+            with refusals():
+                due = await self._directory.due_time(record.business_time, term)
+            request.tour.due_time.FromDatetime(due)
+        answer = await call(self._clients, self._clients.inspection.RecordTourTransition, request)
+        return optional_time(answer, "due_time")
 
 
 def transition_request(record: RecordTransition) -> inspection_pb2.RecordTourTransitionRequest:
@@ -45,7 +57,7 @@ def transition_request(record: RecordTransition) -> inspection_pb2.RecordTourTra
         name=record.snapshot.tour,
         business_time=timestamp(record.business_time),
         transition=record.transition,
-        outer=outer_command(record.outer),
+        outer=outer_command(record.asked),
     )
     tour = request.tour
     tour.name = record.snapshot.tour

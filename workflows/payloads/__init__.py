@@ -4,6 +4,7 @@ Payloads are JSON inside the encryption codec and small: ids and state, under 64
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 TASK_QUEUE = "dutyloop"
 
@@ -17,6 +18,17 @@ class Outer:
     request_id: str
     body_hash: str
     on_behalf_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The update by which a person's command was put to a case, with its argument, which holds the ``outer`` command.
+
+    It goes on record with the step, so that a case that forgot the step in a crash can be told again.
+    """
+
+    update: str
+    action: Any
 
 
 @dataclass(frozen=True, slots=True)

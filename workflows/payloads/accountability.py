@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from workflows.payloads import Outer, Term
+from workflows.payloads import Asked, Outer, Term
 
 WORKFLOW = "accountability_case"
 
@@ -25,13 +25,14 @@ class AccountabilityTerms:
 class AccountabilityStart:
     """Opens the case; ``due_time`` is the first instant after the term for the facts.
 
-    ``opener`` is empty when a workflow opened it.
+    ``unit_path`` is that of the unit in which the subject answers; ``opener`` is empty when a workflow opened it.
     """
 
     case: str
     opened: datetime
     due_time: datetime
     subject: str
+    unit_path: str
     terms: AccountabilityTerms = AccountabilityTerms()
     opener: str = ""
 
@@ -47,13 +48,17 @@ class SubmitFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """Decides with a measure. ``appeal_clock`` is the catalogued clock of its appeal window, '' where none is."""
+    """Decides with a measure. ``appeal_clock`` is the catalogued clock of its appeal window, '' where none is.
+
+    ``unit_paths`` are, here and below, those of the units through whose posts the person decides.
+    """
 
     decision: str
     influence_months: int
     instrument_number: str
     grounds: str
     appeal_clock: str
+    unit_paths: tuple[str, ...]
     outer: Outer
 
 
@@ -78,6 +83,7 @@ class Exempt:
     """Exempts the subject; the service has checked the evidence against list and ledger."""
 
     exemption: Exemption
+    unit_paths: tuple[str, ...]
     outer: Outer
 
 
@@ -129,7 +135,19 @@ class RecordAccountability:
     business_time: datetime
     transition: str
     snapshot: AccountabilitySnapshot
-    outer: Outer | None = None
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountabilityTimes:
+    """The times on record after a transition. They bind the case: a step done over has the times it had."""
+
+    due_time: datetime | None
+    decide_time: datetime | None
+    influence_end_time: datetime | None
+    appeal_due_time: datetime | None
+    appeal_time: datetime | None
+    close_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

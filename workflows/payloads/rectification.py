@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from workflows.payloads import Outer, Term
+from workflows.payloads import Asked, Outer, Term
 
 WORKFLOW = "rectification"
 
@@ -63,6 +63,7 @@ class Assign:
     """Assigns the hazard to a unit, or, before that unit has a plan, to another."""
 
     unit: str
+    unit_path: str
     outer: Outer
 
 
@@ -123,6 +124,7 @@ class HazardSnapshot:
     extension: Extension | None = None
     rectifier: str = ""
     reinspector: str = ""
+    look_backer: str = ""
     evidence: tuple[str, ...] = ()
     write_off_time: datetime | None = None
     write_off_reason: str = ""
@@ -132,14 +134,27 @@ class HazardSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RecordTransition:
-    """Asks the hazard service to record a transition; ``step`` makes the recording repeatable."""
+    """Asks the hazard service to record a transition; ``step`` makes the recording repeatable.
+
+    ``term`` begins with the transition, and its end becomes the due time; ``unit_path`` comes with an assignment.
+    """
 
     step: str
     business_time: datetime
     transition: str
     snapshot: HazardSnapshot
-    outer: Outer | None = None
+    asked: Asked | None = None
     remark: str = ""
+    term: Term | None = None
+    unit_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The times on record after a transition. They bind the case: a step done over has the times it had."""
+
+    due_time: datetime | None
+    write_off_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

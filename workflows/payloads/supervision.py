@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from workflows.payloads import Outer, Term
+from workflows.payloads import Asked, Outer, Term
 
 WORKFLOW = "supervision_case"
 
@@ -73,8 +73,19 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOn:
+    """Has the case follow its matter to another unit; ``step`` tells apart what happens twice."""
+
+    unit: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class SupervisionSnapshot:
-    """A supervision case as its workflow sees it. States are proto names without prefix."""
+    """A supervision case as its workflow sees it. States are proto names without prefix.
+
+    ``unit`` is empty while the unit with which the case opened answers.
+    """
 
     case: str
     state: str
@@ -89,6 +100,7 @@ class SupervisionSnapshot:
     concluder: str = ""
     conclude_time: datetime | None = None
     accountability_case: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +160,15 @@ class RecordSupervision:
     business_time: datetime
     transition: str
     snapshot: SupervisionSnapshot
-    outer: Outer | None = None
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionTimes:
+    """The times on record after a transition. They bind the case: a step done over has the times it had."""
+
+    next_rung_time: datetime | None
+    conclude_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

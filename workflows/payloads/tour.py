@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from workflows.payloads import Outer, Term
+from workflows.payloads import Asked, Outer, Term
 
 WORKFLOW = "tour"
 
@@ -135,18 +135,20 @@ class FrozenDraw:
 class RecordTransition:
     """Asks the inspection service to record a transition; ``step`` makes the recording repeatable.
 
-    ``draw``, ``letter``, ``report`` and ``conclusion`` come with the transition that brings them about, only.
+    ``draw``, ``letter``, ``report`` and ``conclusion`` come with the transition that brings them about, only;
+    so does the ``term`` that begins with it, whose end becomes the due time.
     """
 
     step: str
     business_time: datetime
     transition: str
     snapshot: TourSnapshot
-    outer: Outer | None = None
+    asked: Asked | None = None
     draw: FrozenDraw | None = None
     letter: Letter | None = None
     report: Report | None = None
     conclusion: str = ""
+    term: Term | None = None
 
 
 @dataclass(frozen=True, slots=True)

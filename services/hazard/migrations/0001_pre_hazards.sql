@@ -18,6 +18,7 @@ CREATE TABLE hazard (
     rectifier text NOT NULL DEFAULT '',
     rectifiers text[] NOT NULL DEFAULT '{}',
     reinspector text NOT NULL DEFAULT '',
+    look_backer text NOT NULL DEFAULT '',
     plan jsonb,
     planners text[] NOT NULL DEFAULT '{}',
     extension jsonb,
@@ -32,6 +33,8 @@ CREATE TABLE hazard (
     legacy_id text CONSTRAINT hazard_legacy_id_is_unique UNIQUE,
     CONSTRAINT hazard_rectifier_never_reinspects CHECK (reinspector = '' OR NOT reinspector = ANY (rectifiers)),
     CONSTRAINT hazard_planner_never_reinspects CHECK (reinspector = '' OR NOT reinspector = ANY (planners)),
+    CONSTRAINT hazard_rectifier_never_looks_back CHECK (look_backer = '' OR NOT look_backer = ANY (rectifiers)),
+    CONSTRAINT hazard_planner_never_looks_back CHECK (look_backer = '' OR NOT look_backer = ANY (planners)),
     CONSTRAINT hazard_written_off_has_time_and_reason CHECK (
         (state IN ('WRITTEN_OFF', 'CLOSED')) = (write_off_time IS NOT NULL)
         AND (write_off_time IS NULL) = (write_off_reason = '')

@@ -38,16 +38,18 @@ BEGIN ATOMIC
 END;
 
 CREATE TABLE case_message (
-    kind text NOT NULL CONSTRAINT case_message_kind_is_known CHECK (kind IN ('start', 'update')),
     workflow_id text NOT NULL,
+    message_id text NOT NULL DEFAULT 'start',
+    kind text NOT NULL CONSTRAINT case_message_kind_is_known CHECK (kind IN ('start', 'update', 'act')),
     name text NOT NULL,
     at timestamptz NOT NULL,
     argument bytea NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
-    created_time timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    delivered_time timestamptz,
+    CONSTRAINT case_message_key PRIMARY KEY (workflow_id, message_id),
+    CONSTRAINT case_message_start_is_one CHECK ((kind = 'start') = (message_id = 'start'))
 );
 COMMENT ON TABLE case_message IS
-    'What cases must be told: written with the business row, deleted once the workflow has it.';
--- By the argument's hash too: a case may have to be told of two things before it can be reached.
-CREATE UNIQUE INDEX case_message_key ON case_message (workflow_id, kind, name, sha256(argument));
-CREATE INDEX case_message_in_order ON case_message (created_time);
+    'What cases must know: written with the business row, kept for a while after the workflow has it.';
+CREATE INDEX case_message_in_order ON case_message (delivered_time, created_time);

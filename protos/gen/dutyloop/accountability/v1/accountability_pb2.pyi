@@ -1046,6 +1046,42 @@ class ConcludeSupervisionCaseRequest(_message.Message):
 Global___ConcludeSupervisionCaseRequest: _TypeAlias = ConcludeSupervisionCaseRequest  # noqa: Y015
 
 @_typing.final
+class HandOnSupervisionCaseRequest(_message.Message):
+    """Asks for a supervision case to follow its matter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    BUSINESS_TIME_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the command repeatable: workflow id and step."""
+    name: _builtins.str
+    """Names the case."""
+    unit: _builtins.str
+    """Names the unit that answers for the matter now."""
+    @_builtins.property
+    def business_time(self) -> _timestamp_pb2.Timestamp:
+        """Is the business time of the matter's own case."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        business_time: _timestamp_pb2.Timestamp | None = ...,
+        unit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["business_time", b"business_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_time", b"business_time", "name", b"name", "request_id", b"request_id", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandOnSupervisionCaseRequest: _TypeAlias = HandOnSupervisionCaseRequest  # noqa: Y015
+
+@_typing.final
 class GetSupervisionCaseRequest(_message.Message):
     """Asks for one supervision case."""
 

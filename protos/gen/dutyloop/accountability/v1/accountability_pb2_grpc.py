@@ -116,6 +116,11 @@ class AccountabilityServiceStub:
                 request_serializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.ListMeasuresRequest.SerializeToString,
                 response_deserializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.ListMeasuresResponse.FromString,
                 _registered_method=True)
+        self.HandOnSupervisionCase = channel.unary_unary(
+                '/dutyloop.accountability.v1.AccountabilityService/HandOnSupervisionCase',
+                request_serializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.HandOnSupervisionCaseRequest.SerializeToString,
+                response_deserializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.SupervisionCase.FromString,
+                _registered_method=True)
         self.RecordRung = channel.unary_unary(
                 '/dutyloop.accountability.v1.AccountabilityService/RecordRung',
                 request_serializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.RecordRungRequest.SerializeToString,
@@ -246,6 +251,13 @@ class AccountabilityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HandOnSupervisionCase(self, request, context):
+        """Has an open supervision case follow its matter to the unit that answers for it from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordRung(self, request, context):
         """Records a rung that fired, once per case, cycle and rung.
         """
@@ -342,6 +354,11 @@ def add_AccountabilityServiceServicer_to_server(servicer, server):
                     servicer.ListMeasures,
                     request_deserializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.ListMeasuresRequest.FromString,
                     response_serializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.ListMeasuresResponse.SerializeToString,
+            ),
+            'HandOnSupervisionCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandOnSupervisionCase,
+                    request_deserializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.HandOnSupervisionCaseRequest.FromString,
+                    response_serializer=dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.SupervisionCase.SerializeToString,
             ),
             'RecordRung': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordRung,
@@ -788,6 +805,33 @@ class AccountabilityService:
             '/dutyloop.accountability.v1.AccountabilityService/ListMeasures',
             dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.ListMeasuresRequest.SerializeToString,
             dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.ListMeasuresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandOnSupervisionCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dutyloop.accountability.v1.AccountabilityService/HandOnSupervisionCase',
+            dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.HandOnSupervisionCaseRequest.SerializeToString,
+            dutyloop_dot_accountability_dot_v1_dot_accountability__pb2.SupervisionCase.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,8 @@ class AccountabilityServiceStub:
     """Lists accountability cases in the caller's scope, and those whose subject the caller is, oldest first."""
     ListMeasures: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.ListMeasuresRequest, _accountability_pb2.ListMeasuresResponse]
     """Lists measures in the caller's scope, oldest first."""
+    HandOnSupervisionCase: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.HandOnSupervisionCaseRequest, _accountability_pb2.SupervisionCase]
+    """Has an open supervision case follow its matter to the unit that answers for it from now on."""
     RecordRung: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.RecordRungRequest, _accountability_pb2.Measure]
     """Records a rung that fired, once per case, cycle and rung."""
     RecordCaseTransition: _grpc.UnaryUnaryMultiCallable[_accountability_pb2.RecordCaseTransitionRequest, _accountability_pb2.RecordCaseTransitionResponse]
@@ -115,6 +117,8 @@ class AccountabilityServiceAsyncStub(AccountabilityServiceStub):
     """Lists accountability cases in the caller's scope, and those whose subject the caller is, oldest first."""
     ListMeasures: _aio.UnaryUnaryMultiCallable[_accountability_pb2.ListMeasuresRequest, _accountability_pb2.ListMeasuresResponse]  # type: ignore[assignment]
     """Lists measures in the caller's scope, oldest first."""
+    HandOnSupervisionCase: _aio.UnaryUnaryMultiCallable[_accountability_pb2.HandOnSupervisionCaseRequest, _accountability_pb2.SupervisionCase]  # type: ignore[assignment]
+    """Has an open supervision case follow its matter to the unit that answers for it from now on."""
     RecordRung: _aio.UnaryUnaryMultiCallable[_accountability_pb2.RecordRungRequest, _accountability_pb2.Measure]  # type: ignore[assignment]
     """Records a rung that fired, once per case, cycle and rung."""
     RecordCaseTransition: _aio.UnaryUnaryMultiCallable[_accountability_pb2.RecordCaseTransitionRequest, _accountability_pb2.RecordCaseTransitionResponse]  # type: ignore[assignment]
@@ -254,6 +258,14 @@ class AccountabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accountability_pb2.ListMeasuresResponse, _abc.Awaitable[_accountability_pb2.ListMeasuresResponse]]:
         """Lists measures in the caller's scope, oldest first."""
+
+    @_abc_1.abstractmethod
+    def HandOnSupervisionCase(
+        self,
+        request: _accountability_pb2.HandOnSupervisionCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accountability_pb2.SupervisionCase, _abc.Awaitable[_accountability_pb2.SupervisionCase]]:
+        """Has an open supervision case follow its matter to the unit that answers for it from now on."""
 
     @_abc_1.abstractmethod
     def RecordRung(

@@ -1488,6 +1488,47 @@ class Grant(_message.Message):
 Global___Grant: _TypeAlias = Grant  # noqa: Y015
 
 @_typing.final
+class ResolveCalendarRequest(_message.Message):
+    """Asks for the holiday notices entered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveCalendarRequest: _TypeAlias = ResolveCalendarRequest  # noqa: Y015
+
+@_typing.final
+class ResolveCalendarResponse(_message.Message):
+    """Answers the holiday notices entered; they override those that the software brings along."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___HolidayNotice]:
+        """Lists them by year."""
+
+    def __init__(
+        self,
+        *,
+        notices: _abc.Iterable[Global___HolidayNotice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notices", b"notices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveCalendarResponse: _TypeAlias = ResolveCalendarResponse  # noqa: Y015
+
+@_typing.final
 class ResolveSitesRequest(_message.Message):
     """Asks for sites by legacy id."""
 

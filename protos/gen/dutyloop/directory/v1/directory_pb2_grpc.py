@@ -156,6 +156,11 @@ class DirectoryServiceStub:
                 request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveAccessRequest.SerializeToString,
                 response_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveAccessResponse.FromString,
                 _registered_method=True)
+        self.ResolveCalendar = channel.unary_unary(
+                '/dutyloop.directory.v1.DirectoryService/ResolveCalendar',
+                request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveCalendarRequest.SerializeToString,
+                response_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveCalendarResponse.FromString,
+                _registered_method=True)
         self.ResolveSites = channel.unary_unary(
                 '/dutyloop.directory.v1.DirectoryService/ResolveSites',
                 request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveSitesRequest.SerializeToString,
@@ -335,6 +340,13 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveCalendar(self, request, context):
+        """Answers the holiday notices entered, for the services and the worker that compute due times themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResolveSites(self, request, context):
         """Finds sites by their legacy ids, for the imports of the other services; unknown ids are left out.
         """
@@ -464,6 +476,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ResolveAccess,
                     request_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveAccessRequest.FromString,
                     response_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveAccessResponse.SerializeToString,
+            ),
+            'ResolveCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveCalendar,
+                    request_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveCalendarRequest.FromString,
+                    response_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveCalendarResponse.SerializeToString,
             ),
             'ResolveSites': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveSites,
@@ -1120,6 +1137,33 @@ class DirectoryService:
             '/dutyloop.directory.v1.DirectoryService/ResolveAccess',
             dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveAccessRequest.SerializeToString,
             dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dutyloop.directory.v1.DirectoryService/ResolveCalendar',
+            dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveCalendarRequest.SerializeToString,
+            dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveCalendarResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -82,6 +82,8 @@ class DirectoryServiceStub:
     """Moves business time forward, and every running case with it. Virtual time only."""
     ResolveAccess: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveAccessRequest, _directory_pb2.ResolveAccessResponse]
     """Resolves what a person may do now, for the other services; cached there for at most five seconds."""
+    ResolveCalendar: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveCalendarRequest, _directory_pb2.ResolveCalendarResponse]
+    """Answers the holiday notices entered, for the services and the worker that compute due times themselves."""
     ResolveSites: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveSitesRequest, _directory_pb2.ResolveSitesResponse]
     """Finds sites by their legacy ids, for the imports of the other services; unknown ids are left out."""
 
@@ -138,6 +140,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """Moves business time forward, and every running case with it. Virtual time only."""
     ResolveAccess: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveAccessRequest, _directory_pb2.ResolveAccessResponse]  # type: ignore[assignment]
     """Resolves what a person may do now, for the other services; cached there for at most five seconds."""
+    ResolveCalendar: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveCalendarRequest, _directory_pb2.ResolveCalendarResponse]  # type: ignore[assignment]
+    """Answers the holiday notices entered, for the services and the worker that compute due times themselves."""
     ResolveSites: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveSitesRequest, _directory_pb2.ResolveSitesResponse]  # type: ignore[assignment]
     """Finds sites by their legacy ids, for the imports of the other services; unknown ids are left out."""
 
@@ -335,6 +339,14 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ResolveAccessResponse, _abc.Awaitable[_directory_pb2.ResolveAccessResponse]]:
         """Resolves what a person may do now, for the other services; cached there for at most five seconds."""
+
+    @_abc_1.abstractmethod
+    def ResolveCalendar(
+        self,
+        request: _directory_pb2.ResolveCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ResolveCalendarResponse, _abc.Awaitable[_directory_pb2.ResolveCalendarResponse]]:
+        """Answers the holiday notices entered, for the services and the worker that compute due times themselves."""
 
     @_abc_1.abstractmethod
     def ResolveSites(

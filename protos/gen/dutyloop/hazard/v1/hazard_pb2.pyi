@@ -282,6 +282,7 @@ class Hazard(_message.Message):
     LEGACY_ID_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
     SITE_ORDER_FIELD_NUMBER: _builtins.int
+    LOOK_BACKER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     etag: _builtins.str
@@ -322,6 +323,8 @@ class Hazard(_message.Message):
     """Names the region of the site."""
     site_order: _builtins.str
     """Names the site order tied to the hazard, when there is one."""
+    look_backer: _builtins.str
+    """Names who looked back, once somebody has."""
     @_builtins.property
     def plan(self) -> Global___RectificationPlan:
         """Is the five-element plan."""
@@ -375,10 +378,11 @@ class Hazard(_message.Message):
         legacy_id: _builtins.str = ...,
         region: _builtins.str = ...,
         site_order: _builtins.str = ...,
+        look_backer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "extension", b"extension", "open_time", b"open_time", "plan", b"plan", "write_off_time", b"write_off_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "description", b"description", "disposition", b"disposition", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "extension", b"extension", "grade", b"grade", "legacy_id", b"legacy_id", "light", b"light", "name", b"name", "open_time", b"open_time", "plan", b"plan", "rectifier", b"rectifier", "region", b"region", "reinspector", b"reinspector", "remedy", b"remedy", "reopen_count", b"reopen_count", "reporter", b"reporter", "site", b"site", "site_order", b"site_order", "state", b"state", "unit", b"unit", "visit", b"visit", "write_off_reason", b"write_off_reason", "write_off_time", b"write_off_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "description", b"description", "disposition", b"disposition", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "extension", b"extension", "grade", b"grade", "legacy_id", b"legacy_id", "light", b"light", "look_backer", b"look_backer", "name", b"name", "open_time", b"open_time", "plan", b"plan", "rectifier", b"rectifier", "region", b"region", "reinspector", b"reinspector", "remedy", b"remedy", "reopen_count", b"reopen_count", "reporter", b"reporter", "site", b"site", "site_order", b"site_order", "state", b"state", "unit", b"unit", "visit", b"visit", "write_off_reason", b"write_off_reason", "write_off_time", b"write_off_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1085,6 +1089,7 @@ class RecordHazardTransitionRequest(_message.Message):
     HAZARD_FIELD_NUMBER: _builtins.int
     OUTER_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
+    UNIT_PATH_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the recording repeatable: workflow id and step."""
     name: _builtins.str
@@ -1093,6 +1098,8 @@ class RecordHazardTransitionRequest(_message.Message):
     """Is what happened: the ledger event's last word, for example "assigned"."""
     remark: _builtins.str
     """Says what was seen, for a reinspection or a look-back."""
+    unit_path: _builtins.str
+    """Is the path of the unit, when the transition assigns one; empty to keep the unit of before."""
     @_builtins.property
     def business_time(self) -> _timestamp_pb2.Timestamp:
         """Is the case's business time."""
@@ -1115,10 +1122,11 @@ class RecordHazardTransitionRequest(_message.Message):
         hazard: Global___Hazard | None = ...,
         outer: _kit_pb2.OuterCommand | None = ...,
         remark: _builtins.str = ...,
+        unit_path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["business_time", b"business_time", "hazard", b"hazard", "outer", b"outer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_time", b"business_time", "hazard", b"hazard", "name", b"name", "outer", b"outer", "remark", b"remark", "request_id", b"request_id", "transition", b"transition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_time", b"business_time", "hazard", b"hazard", "name", b"name", "outer", b"outer", "remark", b"remark", "request_id", b"request_id", "transition", b"transition", "unit_path", b"unit_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -283,6 +283,9 @@ class OuterCommand(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     BODY_HASH_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    ARGUMENT_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """Names who gave the command."""
     on_behalf_of: _builtins.str
@@ -293,6 +296,12 @@ class OuterCommand(_message.Message):
     """Is the request id of the command."""
     body_hash: _builtins.bytes
     """Is the SHA-256 of the command's body."""
+    workflow_id: _builtins.str
+    """Is the id of the case's workflow."""
+    update: _builtins.str
+    """Is the update by which the command was put to the case."""
+    argument: _builtins.bytes
+    """Is the update's argument in JSON: with it the case can be told again, should it forget its step in a crash."""
     def __init__(
         self,
         *,
@@ -301,10 +310,13 @@ class OuterCommand(_message.Message):
         method: _builtins.str = ...,
         request_id: _builtins.str = ...,
         body_hash: _builtins.bytes = ...,
+        workflow_id: _builtins.str = ...,
+        update: _builtins.str = ...,
+        argument: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_hash", b"body_hash", "method", b"method", "on_behalf_of", b"on_behalf_of", "principal", b"principal", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argument", b"argument", "body_hash", b"body_hash", "method", b"method", "on_behalf_of", b"on_behalf_of", "principal", b"principal", "request_id", b"request_id", "update", b"update", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,8 @@ from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final, Literal, get_args
 
-from services.directory.holidays import (
+from services.kit.dates import BEIJING
+from services.kit.holidays import (
     ADJUSTED,
     DAY_LAST,
     DAY_ZERO,
@@ -23,9 +24,8 @@ from services.directory.holidays import (
     WORKING,
     ordinal_of,
 )
-from services.directory.holidays import HolidayYear as HolidayYear
-from services.directory.holidays import WorkCalendar as WorkCalendar
-from services.kit.dates import BEIJING
+from services.kit.holidays import HolidayYear as HolidayYear
+from services.kit.holidays import WorkCalendar as WorkCalendar
 
 _ONE_DAY: Final = timedelta(days=1)
 _MIDNIGHT: Final = time(tzinfo=BEIJING)

@@ -5,7 +5,7 @@ in whether a weekend day that touches a holiday is named, which changes no worki
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -163,3 +163,17 @@ def seed_notices() -> dict[int, HolidayYear]:
 def seed_calendar() -> WorkCalendar:
     """Return the calendar under the seed notices alone."""
     return WorkCalendar(seed_notices())
+
+
+def entered_notice(year: int, off: Iterable[date], work: Iterable[date]) -> HolidayYear:
+    """Return a notice as it was entered, without names; those of the days that the seed knows are added."""
+    seed = seed_notices().get(year)
+    known = seed.names if seed else {}
+    days_off, worked = frozenset(off), frozenset(work)
+    names = {day: known[day] for day in sorted(days_off | worked) if day in known}
+    return HolidayYear(year, days_off, worked, names)
+
+
+def calendar_in_force(entered: Iterable[HolidayYear]) -> WorkCalendar:
+    """Return the calendar of the seed notices and those entered since, which override them."""
+    return WorkCalendar(seed_notices() | {notice.year: notice for notice in entered})
