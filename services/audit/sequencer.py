@@ -22,6 +22,8 @@ from services.kit.settings import Settings, required
 
 LOCK_KEY = 7_302_117_402
 BATCH = 1_000
+BATCH_OBJECTS = 50_000
+"""An entry of an import names a thousand resources, and each is indexed anew when the entry gets its position."""
 PAUSE_SECONDS = 0.25
 CHECKPOINT_SECONDS = 2.0
 """A new head is signed this soon after the last, when there is one; the promise is five seconds."""
@@ -38,6 +40,8 @@ class Sequenced:
 
     held: bool
     entries: int = 0
+    full: bool = False
+    """It took as much as a step may; more may be waiting."""
 
 
 class SequencerStore:
@@ -67,26 +71,32 @@ class SequencerStore:
     # The order is that of recording; what commits late simply comes later.
     ASSIGN_POSITIONS = """
     WITH batch AS (
-        SELECT id, row_number() OVER (ORDER BY recorded_time, id) AS number
+        SELECT id, number
         FROM (
-            SELECT id, recorded_time
-            FROM ledger.entry
-            WHERE position IS NULL
-            ORDER BY recorded_time, id
-            LIMIT $2
-        ) AS unsequenced
+            SELECT id, row_number() OVER in_order AS number, sum(cardinality(objects)) OVER in_order AS objects
+            FROM (
+                SELECT id, recorded_time, objects
+                FROM ledger.entry
+                WHERE position IS NULL
+                ORDER BY recorded_time, id
+                LIMIT $2
+            ) AS unsequenced
+            WINDOW in_order AS (ORDER BY recorded_time, id)
+        ) AS weighed
+        WHERE number = 1 OR objects <= $3
     )
     UPDATE ledger.entry
     SET position = $1 + batch.number - 1
     FROM batch
     WHERE entry.id = batch.id
-    RETURNING entry.position, entry.leaf_hash
+    RETURNING entry.position, entry.leaf_hash, cardinality(entry.objects) AS objects
     """
 
-    async def assign_positions(self, first: int, limit: int) -> list[bytes]:
-        """Give the oldest unsequenced entries the positions from ``first`` on; return their leaf hashes."""
-        rows = await self._connection.fetch(self.ASSIGN_POSITIONS, first, limit)
-        return [row["leaf_hash"] for row in sorted(rows, key=lambda row: row["position"])]
+    async def assign_positions(self, first: int, limit: int) -> tuple[list[bytes], int]:
+        """Give the oldest unsequenced entries the positions from ``first`` on; return their hashes, count objects."""
+        rows = await self._connection.fetch(self.ASSIGN_POSITIONS, first, limit, BATCH_OBJECTS)
+        rows.sort(key=lambda row: row["position"])
+        return [row["leaf_hash"] for row in rows], sum(row["objects"] for row in rows)
 
     INSERT_NODES = """
     INSERT INTO ledger.node (level, index, hash)
@@ -136,11 +146,12 @@ class Sequencer:
             if not await store.take_turn():
                 return Sequenced(held=False)
             size = await store.size()
-            leaves = await store.assign_positions(size, limit)
+            leaves, objects = await store.assign_positions(size, limit)
             if leaves:
                 frontier = await store.frontier(size)
                 await store.store_nodes([node for leaf in leaves for node in frontier.append(leaf)])
-            return Sequenced(held=True, entries=len(leaves))
+            full = len(leaves) == limit or objects > BATCH_OBJECTS // 2
+            return Sequenced(held=True, entries=len(leaves), full=full)
 
     async def checkpoint(self) -> SignedHead | None:
         """Sign the present head; None when it is signed already or another sequencer is at work.
@@ -187,7 +198,7 @@ class Sequencer:
                     if head is not None:
                         signed_at = monotonic()
                         logger().debug("checkpoint_signed", tree_size=head.tree_size)
-                if done.entries < BATCH:
+                if not done.full:
                     await asyncio.sleep(PAUSE_SECONDS)
             except LogDiverged as error:
                 logger().error("log_diverged", problem=str(error))

@@ -118,7 +118,7 @@ class AuditService:
         page = page_of(request)
         entries, workflow_id = await self._story(request, call)
         events, missing = await self._events(workflow_id)
-        lines = timeline.tell(entries, events)
+        lines = timeline.tell(entries, events, request.case_name)
         start = _whole(page.after_key(default="0"))
         shown = lines[start : start + page.limit]
         return audit_pb2.GetCaseTimelineResponse(
@@ -211,7 +211,9 @@ def own_entries(rows: Sequence[Any], name: str = "") -> list[Any]:
     """
     told = [row for row in rows if not row["type"].startswith(REFUSAL_PREFIX)]
     about = [name] if name else next((row["objects"][:1] for row in told), [])
-    return [row for row in told if row["objects"][:1] == about]
+    return [
+        row for row in told if row["objects"][:1] == about or timeline.is_own(row["type"], row["objects"], name)
+    ]
 
 
 def _whole(text: str) -> int:

@@ -9,7 +9,7 @@ import orjson
 
 from dutyloop.audit.v1 import audit_pb2
 from services.audit.histories import ToldEvent
-from services.audit.words import tell_entry, tell_event
+from services.audit.words import BATCHES, tell_entry, tell_event
 from services.kit.names import name_of
 
 LEDGER = audit_pb2.TIMELINE_SOURCE_LEDGER
@@ -28,15 +28,25 @@ class Line:
     message: audit_pb2.TimelineLine
 
 
-def tell(entries: Sequence[Mapping[str, Any]], events: Sequence[ToldEvent]) -> list[audit_pb2.TimelineLine]:
-    """Join entries and events: an event that carries an entry's request id is the one that made it."""
+def is_own(kind: str, objects: Sequence[str], name: str) -> bool:
+    """Tell whether an entry is about a resource, which comes first there, or is in a batch; others only name it."""
+    return name in (objects if kind in BATCHES else objects[:1])
+
+
+def tell(
+    entries: Sequence[Mapping[str, Any]], events: Sequence[ToldEvent], about: str = ""
+) -> list[audit_pb2.TimelineLine]:
+    """Join entries and events: an event that carries an entry's request id is the one that made it.
+
+    Of a batch of resources, only what is said of the one that the story is about is told.
+    """
     making: dict[str, ToldEvent] = {}
     requests = {entry["request_id"] for entry in entries}
     for event in events:
         for request in event.words & requests:
             making.setdefault(request, event)
     joined = {(event.run_id, event.event_id) for event in making.values()}
-    lines = [_entry_line(entry, making.get(entry["request_id"])) for entry in entries]
+    lines = [_entry_line(entry, making.get(entry["request_id"]), about) for entry in entries]
     lines += [_event_line(event) for event in _alone(events, joined, requests)]
     lines.sort(key=lambda line: (line.business_time, line.recorded_time))
     return [line.message for line in lines]
@@ -54,9 +64,12 @@ def _alone(events: Sequence[ToldEvent], joined: set[tuple[str, int]], requests: 
             yield event
 
 
-def _entry_line(entry: Mapping[str, Any], event: ToldEvent | None) -> Line:
-    payload = orjson.loads(entry["payload"]) if entry["payload"] is not None else {}
-    told = tell_entry(entry["type"], entry["objects"], payload if isinstance(payload, dict) else {})
+def _entry_line(entry: Mapping[str, Any], event: ToldEvent | None, about: str) -> Line:
+    if entry["type"] in BATCHES:
+        told = tell_entry(entry["type"], [about] if about in entry["objects"] else [], {})
+    else:
+        payload = orjson.loads(entry["payload"]) if entry["payload"] is not None else {}
+        told = tell_entry(entry["type"], entry["objects"], payload if isinstance(payload, dict) else {})
     message = audit_pb2.TimelineLine(
         source=BOTH if event else LEDGER,
         type=entry["type"],

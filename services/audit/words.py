@@ -11,6 +11,8 @@ from typing import Any
 from services.kit.catalogue import LOCALES, describe_reason, describe_state
 
 Words = tuple[str, str]
+BATCHES = frozenset({"directory.site.imported", "hazard.hazard.imported", "inspection.visit.imported"})
+"""Types of entries about many resources at once, each of which the entry is as much about as the first."""
 
 OBJECTS: Mapping[str, Words] = {
     "hazard": ("隐患", "the hazard"),
@@ -34,6 +36,7 @@ OBJECTS: Mapping[str, Words] = {
     "region": ("行政区划", "the region"),
     "clock": ("业务时钟", "the business clock"),
     "holiday_notice": ("放假安排", "the holiday notice"),
+    "register": ("旧系统台账", "the legacy register"),
     "installation": ("系统", "the installation"),
     "call": ("请求", "the call"),
 }

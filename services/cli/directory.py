@@ -46,7 +46,7 @@ VERBS = (
         "directory.ListSites",
         "检查对象",
         "sites",
-        columns=("name", "display_name", "credit_code", "region", "sector", "colour", "legacy_id"),
+        columns=("name", "display_name", "credit_code", "region", "sector", "colour", "legacy_id", "source_region"),
     ),
     Verb("show-site", "directory.GetSite", "查看一个检查对象", "show one site"),
     Verb("create-site", "directory.CreateSite", "新建检查对象", "create a site"),

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.connection import Connection
 from services.cli.fields import message_class
-from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Faults, Layout, Phase, Place
+from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Faults, Layout, Phase, Place, qualified
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.sheets import Row, SheetError, columns_of, raw_rows, rows_of, sha256_of, write_errors
 from services.cli.verbs import AsJson, Person, find_method
@@ -69,6 +69,18 @@ Unit = Annotated[
     str,
     typer.Option(
         "--unit", metavar="units/…", help=say("未注明单位的对象的责任单位", "unit of sites whose rows name none")
+    ),
+]
+SourceRegion = Annotated[
+    str,
+    typer.Option(
+        "--source-region",
+        metavar="CODE",
+        help=say(
+            "旧编号所属台账的区划；编号只在该区划的台账内唯一（默认为您岗位所在区划，全国岗位为全国台账）",
+            "region whose register the legacy ids come from; they are unique within it"
+            " (default: the region of your post; the nationwide register for a nationwide post)",
+        ),
     ),
 ]
 NoSites = Annotated[
@@ -128,6 +140,7 @@ def sites(
     columns: Mapped = None,
     region: Region = "",
     unit: Unit = "",
+    source_region: SourceRegion = "",
     encoding: Encoding = "utf-8-sig",
     sheet: Sheet = "",
     dry_run: DryRun = False,
@@ -137,7 +150,7 @@ def sites(
 ) -> None:
     """Import sites."""
     source = Source(file, SITES, _chosen(columns), encoding, sheet)
-    _run(Migration("sites", source, Place(region, unit), dry_run, errors, person, as_json))
+    _run(Migration("sites", source, Place(region, unit), dry_run, errors, person, as_json, source_region=source_region))
 
 
 def visits(
@@ -145,6 +158,7 @@ def visits(
     columns: Mapped = None,
     region: Region = "",
     unit: Unit = "",
+    source_region: SourceRegion = "",
     no_sites: NoSites = False,
     encoding: Encoding = "utf-8-sig",
     sheet: Sheet = "",
@@ -155,7 +169,8 @@ def visits(
 ) -> None:
     """Import visits and, unless they are there already, their sites."""
     source = Source(file, VISITS, _chosen(columns), encoding, sheet)
-    _run(Migration("visits", source, Place(region, unit), dry_run, errors, person, as_json, no_sites))
+    place = Place(region, unit)
+    _run(Migration("visits", source, place, dry_run, errors, person, as_json, no_sites, source_region))
 
 
 def hazards(
@@ -167,6 +182,7 @@ def hazards(
     columns: Mapped = None,
     region: Region = "",
     unit: Unit = "",
+    source_region: SourceRegion = "",
     no_sites: NoSites = False,
     encoding: Encoding = "utf-8-sig",
     sheet: Sheet = "",
@@ -178,7 +194,8 @@ def hazards(
     """Import hazards; of inspection results the visits too."""
     chosen = RESULTS if layout is HazardLayout.INSPECTION_RESULTS else HAZARDS
     source = Source(file, chosen, _chosen(columns), encoding, sheet)
-    _run(Migration(f"hazards/{layout}", source, Place(region, unit), dry_run, errors, person, as_json, no_sites))
+    kind, place = f"hazards/{layout}", Place(region, unit)
+    _run(Migration(kind, source, place, dry_run, errors, person, as_json, no_sites, source_region))
 
 
 def _chosen(columns: Sequence[str] | None) -> Mapping[str, str]:
@@ -235,6 +252,8 @@ class Migration:
     person: str | None = None
     as_json: bool = False
     no_sites: bool = False
+    source_region: str = ""
+    """Code of the region whose register the legacy ids come from; empty for the one the services choose."""
 
     def phases(self) -> Sequence[Phase]:
         """Return the imports that the file becomes, in order."""
@@ -250,6 +269,7 @@ class Migration:
             "encoding": self.source.encoding,
             "sheet": self.source.sheet,
             "place": asdict(self.place),
+            "source_region": self.source_region,
             "chunk_rows": CHUNK_ROWS,
         }
         return sha256(content_sha256.encode() + orjson.dumps(options, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -315,7 +335,11 @@ def migrate(
         rows = phase.rows(faults)
         number = 0
         while chunk := list(islice(rows, CHUNK_ROWS)):
-            header = kit_pb2.ImportHeader(request_id=chunk_id(key, phase.name, number), dry_run=migration.dry_run)
+            header = kit_pb2.ImportHeader(
+                request_id=chunk_id(key, phase.name, number),
+                dry_run=migration.dry_run,
+                source_region=qualified("regions", migration.source_region),
+            )
             report = send(phase.method, messages_of(phase.method, header, chunk))
             unchecked = _of_new_sites(report, chunk, new_sites)
             tally.add(report, len(unchecked))

@@ -164,7 +164,8 @@ def _word(row: Row, name: str, enum: EnumDescriptor) -> int:
     return number
 
 
-def _name(collection: str, identifier: str) -> str:
+def qualified(collection: str, identifier: str) -> str:
+    """Return a resource name for what may be a bare id; nothing stays nothing."""
     return identifier if not identifier or "/" in identifier else f"{collection}/{identifier}"
 
 
@@ -192,8 +193,8 @@ def _site_row(row: Row, place: Place, legacy_id: str, display_name: str) -> dire
     site = made.site
     site.legacy_id, site.display_name = legacy_id, display_name or legacy_id
     site.credit_code, site.sector = row["credit_code"], row["sector"]
-    site.region = _name("regions", row["region"] or place.region)
-    site.unit = _name("units", row["unit"] or place.unit)
+    site.region = qualified("regions", row["region"] or place.region)
+    site.unit = qualified("units", row["unit"] or place.unit)
     if row["colour"]:
         site.colour = _word(row, "colour", directory_pb2.RiskColour.DESCRIPTOR)  # type: ignore[assignment]
     return made

@@ -24,7 +24,7 @@ VERBS = (
         "inspection.ListVisits",
         "检查记录",
         "visits",
-        columns=("name", "tour", "target", "visit_date", "inspectors", "purpose", "legacy_id"),
+        columns=("name", "tour", "target", "visit_date", "inspectors", "purpose", "legacy_id", "source_region"),
     ),
     Verb(
         "coverage",

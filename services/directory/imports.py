@@ -8,8 +8,8 @@ from services.directory import messages, rules
 from services.kit.call import Call
 from services.kit.db import Connection
 from services.kit.errors import InvalidFields, invalid
-from services.kit.imports import IMPORT_SECONDS, Importer, Merged
-from services.kit.names import id_of, optional_id
+from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, batches_of
+from services.kit.names import id_of, name_of, optional_id
 
 STAGE_REGIONS = """
 CREATE TEMPORARY TABLE import_row (
@@ -85,7 +85,8 @@ def region_importer(call: Call) -> Importer[directory_pb2.RegionRow]:
         for _ in rules.PARENT_LENGTH:  # a refused parent orphans its children, level by level
             if await connection.execute(REFUSE_ORPHANED_REGIONS, timeout=IMPORT_SECONDS) == "UPDATE 0":
                 break
-        return await _merged(connection, MERGE_REGIONS)
+        counts = await connection.fetch(MERGE_REGIONS, timeout=IMPORT_SECONDS)
+        return Merged(counts[0]["created"], counts[0]["updated"])
 
     return Importer(
         "directory.region.imported", STAGE_REGIONS, ("code", "parent_code", "display_name"), record_of, merge
@@ -143,7 +144,10 @@ FIND_SITES_BY_LEGACY_ID = """
 UPDATE import_row
 SET site_id = site.id
 FROM site
-WHERE problem IS NULL AND import_row.legacy_id <> '' AND site.legacy_id = import_row.legacy_id
+WHERE problem IS NULL
+    AND import_row.legacy_id <> ''
+    AND site.source_region_code = $1
+    AND site.legacy_id = import_row.legacy_id
 """
 
 FIND_SITES_BY_CREDIT_CODE = """
@@ -165,19 +169,24 @@ WHERE problem IS NULL
     AND NOT (site.region_code ^@ ANY($1::text[]) OR site.unit_path ^@ ANY($2::text[]))
 """
 
+# A site keeps the legacy id that it has, and the register of that id: it is in one register only.
 REFUSE_CHANGED_IDENTITIES = """
 UPDATE import_row
 SET problem = 'not_in_mask',
     faulty_column = CASE
         WHEN site.region_code <> import_row.region_code THEN 'region'
-        WHEN site.legacy_id <> import_row.legacy_id AND import_row.legacy_id <> '' THEN 'legacy_id'
+        WHEN import_row.legacy_id <> ''
+            AND site.legacy_id IS NOT NULL
+            AND (site.source_region_code, site.legacy_id) <> ($1, import_row.legacy_id) THEN 'legacy_id'
         ELSE 'credit_code'
     END
 FROM site
 WHERE problem IS NULL
     AND site.id = import_row.site_id
     AND (site.region_code <> import_row.region_code
-        OR (site.legacy_id <> import_row.legacy_id AND import_row.legacy_id <> '')
+        OR (import_row.legacy_id <> ''
+            AND site.legacy_id IS NOT NULL
+            AND (site.source_region_code, site.legacy_id) <> ($1, import_row.legacy_id))
         OR (site.credit_code <> import_row.credit_code AND import_row.credit_code <> ''))
 """
 
@@ -202,6 +211,7 @@ WITH updated AS (
     SET display_name = import_row.display_name,
         credit_code = coalesce(nullif(import_row.credit_code, ''), site.credit_code),
         legacy_id = coalesce(nullif(import_row.legacy_id, ''), site.legacy_id),
+        source_region_code = CASE WHEN import_row.legacy_id = '' THEN site.source_region_code ELSE $1 END,
         unit_id = coalesce(nullif(import_row.unit_id, ''), site.unit_id),
         unit_path = coalesce(nullif(import_row.unit_path, ''), site.unit_path),
         sector = coalesce(nullif(import_row.sector, ''), site.sector),
@@ -216,17 +226,32 @@ WITH updated AS (
             OR site.unit_id IS DISTINCT FROM coalesce(nullif(import_row.unit_id, ''), site.unit_id)
             OR site.sector <> coalesce(nullif(import_row.sector, ''), site.sector)
             OR site.colour <> coalesce(nullif(import_row.colour, 'UNSPECIFIED'), site.colour))
-    RETURNING 1
+    RETURNING site.id, site.display_name, site.credit_code, site.region_code, site.unit_id, site.unit_path,
+        site.sector, site.colour, site.legacy_id
 ), created AS (
     INSERT INTO site
-        (id, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id)
+        (id, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id,
+        source_region_code)
     SELECT new_id, display_name, nullif(credit_code, ''), region_code, nullif(unit_id, ''), unit_path, sector,
-        colour, nullif(legacy_id, '')
+        colour, nullif(legacy_id, ''), CASE WHEN legacy_id = '' THEN '' ELSE $1 END
     FROM import_row
     WHERE problem IS NULL AND site_id IS NULL
-    RETURNING 1
+    RETURNING id, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id
+), numbered AS (
+    SELECT *, (row_number() OVER (PARTITION BY region_code, unit_path) - 1) / $2::bigint AS batch
+    FROM (
+        SELECT true AS created, * FROM created
+        UNION ALL
+        SELECT false AS created, * FROM updated
+    ) AS written
 )
-SELECT (SELECT count(*) FROM created) AS created, (SELECT count(*) FROM updated) AS updated
+SELECT region_code, unit_path, array_agg(id) AS ids, array_agg(created) AS created,
+    array_agg(display_name) AS display_name, array_agg(credit_code) AS credit_code,
+    array_agg('units/' || unit_id) AS unit, array_agg(sector) AS sector, array_agg(colour) AS colour,
+    array_agg(legacy_id) AS legacy_id
+FROM numbered
+GROUP BY region_code, unit_path, batch
+ORDER BY region_code, unit_path, batch
 """
 
 SITE_COLUMNS = (
@@ -241,8 +266,12 @@ SITE_COLUMNS = (
 )
 
 
-def site_importer(call: Call) -> Importer[directory_pb2.SiteRow]:
-    """Return the importer of sites: a known legacy id or credit code names the site that the row updates."""
+def site_importer(call: Call, register: str) -> Importer[directory_pb2.SiteRow]:
+    """Return the importer of sites: a known legacy id or credit code names the site that the row updates.
+
+    ``register`` is the code of the region whose register the legacy ids come from.
+    """
+    source_region = name_of("regions", register)
     scope = (list(call.scope.regions), list(call.scope.unit_paths))
 
     def record_of(row: directory_pb2.SiteRow) -> Sequence[Any]:
@@ -252,8 +281,10 @@ def site_importer(call: Call) -> Importer[directory_pb2.SiteRow]:
             raise invalid("legacy_id", "required")
         if not site.region:
             raise invalid("region", "required")
+        if site.source_region and site.source_region != source_region:
+            raise invalid("source_region", "excluded")
         return (
-            call.new_id(site.legacy_id, site.credit_code),
+            call.new_id(register, site.legacy_id, site.credit_code),
             site.legacy_id,
             site.credit_code,
             site.display_name,
@@ -267,16 +298,23 @@ def site_importer(call: Call) -> Importer[directory_pb2.SiteRow]:
         await connection.execute(REFUSE_REPEATED_SITES, timeout=IMPORT_SECONDS)
         await connection.execute(FIND_SITE_UNITS, *scope, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_SITE_REFERENCES, *scope, timeout=IMPORT_SECONDS)
-        await connection.execute(FIND_SITES_BY_LEGACY_ID, timeout=IMPORT_SECONDS)
+        await connection.execute(FIND_SITES_BY_LEGACY_ID, register, timeout=IMPORT_SECONDS)
         await connection.execute(FIND_SITES_BY_CREDIT_CODE, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_SITES_OUT_OF_REACH, *scope, timeout=IMPORT_SECONDS)
-        await connection.execute(REFUSE_CHANGED_IDENTITIES, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_CHANGED_IDENTITIES, register, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_SITES_NAMED_TWICE, timeout=IMPORT_SECONDS)
-        return await _merged(connection, MERGE_SITES)
+        written = await connection.fetch(MERGE_SITES, register, BATCH_RESOURCES, timeout=IMPORT_SECONDS)
+        created = sum(sum(row["created"]) for row in written)
+        updated = sum(len(row["ids"]) for row in written) - created
+        return Merged(created, updated, batches_of("sites", written))
 
-    return Importer("directory.site.imported", STAGE_SITES, SITE_COLUMNS, record_of, merge)
-
-
-async def _merged(connection: Connection, merge: str) -> Merged:
-    counts = await connection.fetch(merge, timeout=IMPORT_SECONDS)
-    return Merged(counts[0]["created"], counts[0]["updated"])
+    return Importer(
+        "directory.register.imported",
+        STAGE_SITES,
+        SITE_COLUMNS,
+        record_of,
+        merge,
+        region_code=register,
+        register=register,
+        batch_type="directory.site.imported",
+    )

@@ -114,6 +114,7 @@ def site_message(row: Row) -> directory_pb2.Site:
         sector=row["sector"],
         colour=_COLOUR_NUMBER[row["colour"]],
         legacy_id=row["legacy_id"] or "",
+        source_region=name_of("regions", row["source_region_code"]),
     )
 
 

@@ -143,7 +143,10 @@ def end_of_office(term: TermOfOffice, asked: date | None, today: date) -> date:
 
 
 def require_unused(code: str, taken: Collection[str | None]) -> None:
-    """Raise AlreadyExists when another site carries the credit code or legacy id."""
+    """Raise AlreadyExists when another site carries the credit code, or the legacy id in the same register.
+
+    The answer names what the caller sent and nothing else, whether or not the other site is within his reach.
+    """
     if code and code in taken:
         raise AlreadyExists(resource=code)
 

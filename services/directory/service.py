@@ -20,6 +20,7 @@ from services.kit.errors import Disabled, NotFound, invalid
 from services.kit.imports import run_import
 from services.kit.names import id_of, name_of, optional_id
 from services.kit.paging import page_of
+from services.kit.registers import from_register
 from services.kit.serve import House
 
 UNIT_CHANGEABLE = ("display_name", "kind", "enforcement")
@@ -184,7 +185,10 @@ class DirectoryService:
         self, requests: AsyncIterator[directory_pb2.ImportSitesRequest], call: Call
     ) -> kit_pb2.ImportReport:
         """Import a listing of sites."""
-        return await run_import(self.database, call, requests, site_importer(call))
+        source = await from_register(call, requests)
+        if source.region_code and await self._store.region(source.region_code) is None:
+            raise NotFound(source.region)
+        return await run_import(self.database, call, source.messages, site_importer(call, source.region_code))
 
     async def GetSite(self, request: directory_pb2.GetSiteRequest, call: Call) -> directory_pb2.Site:
         """Read a site within reach."""
@@ -260,7 +264,9 @@ class DirectoryService:
     ) -> directory_pb2.ResolveSitesResponse:
         """Find sites by legacy id, for the imports of the other services."""
         response = directory_pb2.ResolveSitesResponse()
-        for row in await self._sites.sites_by_legacy_id(list(request.legacy_ids)):
+        for row in await self._sites.sites_by_legacy_id(
+            optional_id(request.source_region, "regions", "source_region"), list(request.legacy_ids)
+        ):
             response.sites.add(
                 legacy_id=row["legacy_id"],
                 site=name_of("sites", row["id"]),

@@ -13,6 +13,7 @@ from services.kit.errors import NotFound, invalid
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of, optional_id
 from services.kit.paging import Page
+from services.kit.registers import source_region_code
 
 
 class SiteStore:
@@ -25,30 +26,40 @@ class SiteStore:
     SELECT EXISTS (SELECT FROM region WHERE code = $1) AS region_exists,
         unit.region_code AS unit_region_code,
         unit.path AS unit_path,
+        EXISTS (SELECT FROM region WHERE code = $4) AS source_region_exists,
         ARRAY(SELECT credit_code FROM site WHERE credit_code = $3) AS credit_codes,
-        ARRAY(SELECT legacy_id FROM site WHERE legacy_id = $4) AS legacy_ids
+        ARRAY(SELECT legacy_id FROM site WHERE source_region_code = $4 AND legacy_id = $5) AS legacy_ids
     FROM (SELECT 1) AS always
     LEFT JOIN unit ON unit.id = $2
     """
 
     INSERT_SITE = """
-    INSERT INTO site (id, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id)
-    VALUES ($1, $2, nullif($3, ''), $4, nullif($5, ''), $6, $7, $8, nullif($9, ''))
-    RETURNING id, revision, display_name, credit_code, region_code, unit_id, sector, colour, legacy_id
+    INSERT INTO site (id, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id,
+        source_region_code)
+    VALUES ($1, $2, nullif($3, ''), $4, nullif($5, ''), $6, $7, $8, nullif($9, ''), $10)
+    RETURNING id, revision, display_name, credit_code, region_code, unit_id, sector, colour, legacy_id,
+        source_region_code
     """
 
     async def create_site(self, call: Call, site: directory_pb2.Site) -> directory_pb2.Site:
         """Register a site in a region, or of a unit, within reach."""
         region_code = id_of(site.region, "regions", "site.region")
         unit_id = optional_id(site.unit, "units", "site.unit")
+        if site.source_region and not site.legacy_id:
+            raise invalid("site.legacy_id", "required")
+        source = source_region_code(call, site.source_region, "site.source_region") if site.legacy_id else ""
         async with self._database.command(call) as tx:
             found = returned(
-                await tx.fetchrow(self.SELECT_SITE_REFERENCES, region_code, unit_id, site.credit_code, site.legacy_id)
+                await tx.fetchrow(
+                    self.SELECT_SITE_REFERENCES, region_code, unit_id, site.credit_code, source, site.legacy_id
+                )
             )
             unit_path = _path_within_reach(call, found, unit_id)
             call.scope.require(site.region, region_code, unit_path)
             if not found["region_exists"]:
                 raise invalid("site.region", "unknown_reference")
+            if source and not found["source_region_exists"]:
+                raise NotFound(site.source_region)
             rules.require_unused(site.credit_code, found["credit_codes"])
             rules.require_unused(site.legacy_id, found["legacy_ids"])
             row = returned(
@@ -63,6 +74,7 @@ class SiteStore:
                     site.sector,
                     messages.COLOUR[site.colour],
                     site.legacy_id,
+                    source,
                 )
             )
             created = messages.site_message(row)
@@ -71,7 +83,8 @@ class SiteStore:
             return tx.answer(created)
 
     LOCK_SITE = """
-    SELECT id, revision, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id
+    SELECT id, revision, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id,
+        source_region_code
     FROM site
     WHERE id = $1
     FOR NO KEY UPDATE
@@ -81,7 +94,8 @@ class SiteStore:
     UPDATE site
     SET display_name = $2, sector = $3, colour = $4, unit_id = nullif($5, ''), unit_path = $6, revision = revision + 1
     WHERE id = $1
-    RETURNING id, revision, display_name, credit_code, region_code, unit_id, sector, colour, legacy_id
+    RETURNING id, revision, display_name, credit_code, region_code, unit_id, sector, colour, legacy_id,
+        source_region_code
     """
 
     async def update_site(self, call: Call, site: directory_pb2.Site, changes: frozenset[str]) -> directory_pb2.Site:
@@ -95,7 +109,9 @@ class SiteStore:
             require_etag(site.name, site.etag, row)
             require_unmoved("site.region", site.region, name_of("regions", row["region_code"]))
             if "unit" in changes:
-                found = returned(await tx.fetchrow(self.SELECT_SITE_REFERENCES, row["region_code"], unit_id, "", ""))
+                found = returned(
+                    await tx.fetchrow(self.SELECT_SITE_REFERENCES, row["region_code"], unit_id, "", "", "")
+                )
                 unit = (unit_id, _path_within_reach(call, found, unit_id))
             else:
                 unit = (row["unit_id"] or "", row["unit_path"])
@@ -114,7 +130,8 @@ class SiteStore:
             return tx.answer(messages.site_message(changed))
 
     SELECT_SITE = """
-    SELECT id, revision, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id
+    SELECT id, revision, display_name, credit_code, region_code, unit_id, unit_path, sector, colour, legacy_id,
+        source_region_code
     FROM site
     WHERE id = $1
     """
@@ -124,7 +141,7 @@ class SiteStore:
         return await self._database.fetchrow(self.SELECT_SITE, identifier)
 
     LIST_SITES = """
-    SELECT id, revision, display_name, credit_code, region_code, unit_id, sector, colour, legacy_id
+    SELECT id, revision, display_name, credit_code, region_code, unit_id, sector, colour, legacy_id, source_region_code
     FROM site
     WHERE (region_code ^@ ANY($1::text[]) OR unit_path ^@ ANY($2::text[]))
         AND region_code ^@ $3
@@ -144,12 +161,12 @@ class SiteStore:
     SITES_BY_LEGACY_ID = """
     SELECT legacy_id, id, region_code, unit_id, unit_path
     FROM site
-    WHERE legacy_id = ANY($1::text[])
+    WHERE source_region_code = $1 AND legacy_id = ANY($2::text[])
     """
 
-    async def sites_by_legacy_id(self, legacy_ids: Sequence[str]) -> list[asyncpg.Record]:
-        """Return the sites that carry one of these legacy ids."""
-        return await self._database.fetch(self.SITES_BY_LEGACY_ID, legacy_ids)
+    async def sites_by_legacy_id(self, source: str, legacy_ids: Sequence[str]) -> list[asyncpg.Record]:
+        """Return the sites that carry one of these legacy ids of a region's register."""
+        return await self._database.fetch(self.SITES_BY_LEGACY_ID, source, legacy_ids)
 
 
 def _path_within_reach(call: Call, found: asyncpg.Record, unit_id: str) -> str:
@@ -169,4 +186,5 @@ def _site_payload(row: asyncpg.Record) -> dict[str, str]:
         "sector": row["sector"],
         "colour": row["colour"],
         "legacy_id": row["legacy_id"] or "",
+        "source_region": name_of("regions", row["source_region_code"]),
     }

@@ -1,22 +1,21 @@
 """Importing a legacy hazard ledger: closed hazards as they are, open ones with a rectification case each."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
+from google.type.date_pb2 import Date
 
-from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from services.kit.call import Call
-from services.kit.dates import day_of, start_of
+from services.kit.dates import beijing_date, day_message, day_of, start_of
 from services.kit.db import Connection
 from services.kit.errors import invalid
-from services.kit.imports import IMPORT_SECONDS, Importer, Merged
+from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, batches_of
+from services.kit.legacy_sites import Sites
 from workflows.payloads import rectification
-
-Sites = Mapping[str, directory_pb2.ResolvedSite | None]
 
 STAGE_HAZARDS = """
 CREATE TEMPORARY TABLE import_row (
@@ -55,6 +54,7 @@ SET problem = 'duplicate', faulty_column = CASE
 END
 FROM hazard
 WHERE import_row.problem IS NULL
+    AND hazard.source_region_code = $1
     AND hazard.legacy_id = import_row.legacy_id
     AND (hazard.site <> import_row.site
         OR hazard.open_time <> import_row.open_time::timestamptz
@@ -72,24 +72,28 @@ FROM site_order
 WHERE import_row.problem IS NULL
     AND site_order.site = import_row.site AND site_order.kind = 'CLOSE_DOWN'
     AND (import_row.write_off_time IS NULL OR import_row.write_off_time::timestamptz > site_order.order_time)
-    AND NOT EXISTS (SELECT FROM hazard WHERE hazard.legacy_id = import_row.legacy_id)
+    AND NOT EXISTS (
+        SELECT FROM hazard WHERE hazard.source_region_code = $1 AND hazard.legacy_id = import_row.legacy_id
+    )
 """
 
 INSERT_HAZARDS = """
 WITH created AS (
     INSERT INTO hazard (id, site, grade, disposition, description, state, unit_path, region_code, reporter,
-        open_time, due_time, write_off_time, write_off_reason, legacy_id)
+        open_time, due_time, write_off_time, write_off_reason, legacy_id, source_region_code)
     SELECT new_id, site, grade, disposition, description,
         CASE WHEN write_off_time IS NULL THEN 'REPORTED' ELSE 'CLOSED' END,
         unit_path, region_code, $1, open_time::timestamptz,
         CASE WHEN write_off_time IS NULL THEN $2::timestamptz END,
         write_off_time::timestamptz,
         CASE WHEN write_off_time IS NULL THEN '' ELSE 'LEGACY' END,
-        legacy_id
+        legacy_id, $6
     FROM import_row
-    WHERE problem IS NULL AND NOT EXISTS (SELECT FROM hazard WHERE hazard.legacy_id = import_row.legacy_id)
+    WHERE problem IS NULL AND NOT EXISTS (
+        SELECT FROM hazard WHERE hazard.source_region_code = $6 AND hazard.legacy_id = import_row.legacy_id
+    )
     ORDER BY position
-    RETURNING id, legacy_id, grade, write_off_time
+    RETURNING id, legacy_id, site, grade, disposition, open_time, write_off_time, region_code, unit_path
 ), started AS (
     INSERT INTO case_message (kind, workflow_id, name, at, argument)
     SELECT 'start', 'rectification/' || created.id, $3, $4,
@@ -99,8 +103,17 @@ WITH created AS (
     FROM created
     JOIN import_row ON import_row.legacy_id = created.legacy_id AND import_row.problem IS NULL
     WHERE created.write_off_time IS NULL
+), numbered AS (
+    SELECT *, (row_number() OVER (PARTITION BY region_code, unit_path) - 1) / $7::bigint AS batch
+    FROM created
 )
-SELECT count(*) FROM created
+SELECT region_code, unit_path, array_agg(id) AS ids, array_agg(legacy_id) AS legacy_id, array_agg(site) AS site,
+    array_agg(grade) AS grade, array_agg(disposition) AS disposition,
+    array_agg(((open_time AT TIME ZONE INTERVAL '8 hours')::date)::text) AS open_date,
+    array_agg(((write_off_time AT TIME ZONE INTERVAL '8 hours')::date)::text) AS write_off_date
+FROM numbered
+GROUP BY region_code, unit_path, batch
+ORDER BY region_code, unit_path, batch
 """
 
 COLUMNS = (
@@ -116,65 +129,96 @@ COLUMNS = (
     "open_time",
     "write_off_time",
 )
-START_OF_DAY = timedelta(days=1)
+REQUIRED = ("legacy_id", "site_legacy_id", "grade", "disposition", "description")
+GRADE = {number: name.removeprefix("HAZARD_GRADE_") for name, number in hazard_pb2.HazardGrade.items()}
+DISPOSITION = {number: name.removeprefix("DISPOSITION_") for name, number in hazard_pb2.Disposition.items()}
 
 
-def hazard_importer(call: Call, sites: Sites, due: datetime) -> Importer[hazard_pb2.LegacyHazardRow]:
+class _Days:
+    """Beijing days as the text of their first instant; a ledger of years has few days and many rows."""
+
+    def __init__(self) -> None:
+        self._texts: dict[int, str] = {}
+
+    def add(self, day: Date) -> tuple[int, str]:
+        """Return a number by which days are in order, and the text."""
+        number = (day.year * 100 + day.month) * 100 + day.day
+        text = self._texts.get(number)
+        if text is None:
+            text = self._texts[number] = start_of(day_of(day)).isoformat()
+        return number, text
+
+
+def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> Importer[hazard_pb2.LegacyHazardRow]:
     """Return the importer; ``due`` is the end of the term in which an open hazard must be assigned.
 
-    A hazard already imported stays as its case has made it; a row that contradicts it is refused, and so is
-    one by which a site would have hazards after it was closed down.
+    ``register`` is the code of the region whose register the ids come from. A hazard already imported stays as
+    its case has made it; a row that contradicts it is refused, and so is one by which a site would have hazards
+    after it was closed down.
     """
+    days = _Days()
+    today, _ = days.add(day_message(beijing_date(call.now)))
 
     def record_of(row: hazard_pb2.LegacyHazardRow) -> Sequence[Any]:
-        for field in ("legacy_id", "site_legacy_id", "grade", "disposition", "description"):
-            if not getattr(row, field):
-                raise invalid(field, "required")
+        legacy_id, description = row.legacy_id, row.description
+        grade, disposition = GRADE[row.grade], DISPOSITION[row.disposition]
+        if not (legacy_id and row.site_legacy_id and row.grade and row.disposition and description):
+            raise invalid(next(field for field in REQUIRED if not getattr(row, field)), "required")
         if not row.HasField("open_date"):
             raise invalid("open_date", "required")
-        opened = start_of(day_of(row.open_date))
-        written_off = None
+        opened, open_time = days.add(row.open_date)
+        write_off_time = None
         if row.HasField("write_off_date"):
-            written_off = start_of(day_of(row.write_off_date))
+            written_off, write_off_time = days.add(row.write_off_date)
             if written_off < opened:
                 raise invalid("write_off_date", "not_after_start")
-        if opened > call.now:
+        if opened > today:
             raise invalid("open_date", "in_the_future")
-        disposition = hazard_pb2.Disposition.Name(row.disposition).removeprefix("DISPOSITION_")
-        if disposition == "ON_THE_SPOT" and written_off is None:
+        if disposition == "ON_THE_SPOT" and write_off_time is None:
             raise invalid("write_off_date", "required")
         site = sites.get(row.site_legacy_id)
-        if site is None or not call.scope.covers(site.region_code, site.unit_path):
+        if site is None:
             raise invalid("site_legacy_id", "unknown_reference")
         return (
-            call.new_id(row.legacy_id),
-            row.legacy_id,
-            site.site,
+            call.new_id(register, legacy_id),
+            legacy_id,
+            site.name,
             site.region_code,
             site.unit or call.units[0],  # somebody must answer until the hazard is assigned
             site.unit_path,
-            hazard_pb2.HazardGrade.Name(row.grade).removeprefix("HAZARD_GRADE_"),
+            grade,
             disposition,
-            row.description,
-            opened.isoformat(),
-            written_off.isoformat() if written_off else None,
+            description,
+            open_time,
+            write_off_time,
         )
 
     async def merge(connection: Connection) -> Merged:
         await connection.execute(REFUSE_REPEATED, timeout=IMPORT_SECONDS)
-        await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_CONTRADICTIONS, register, timeout=IMPORT_SECONDS)
         await connection.execute(LOCK_ORDERS)
-        await connection.execute(REFUSE_CLOSED_SITES, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_CLOSED_SITES, register, timeout=IMPORT_SECONDS)
         start = rectification.RectificationStart("", call.now, due, "", "")
-        created = await connection.fetchval(
+        created = await connection.fetch(
             INSERT_HAZARDS,
             call.principal,
             due,
             rectification.WORKFLOW,
             call.now,
             orjson.loads(orjson.dumps(dataclasses.asdict(start))),
+            register,
+            BATCH_RESOURCES,
             timeout=IMPORT_SECONDS,
         )
-        return Merged(created, 0)
+        return Merged(sum(len(row["ids"]) for row in created), 0, batches_of("hazards", created))
 
-    return Importer("hazard.hazard.imported", STAGE_HAZARDS, COLUMNS, record_of, merge)
+    return Importer(
+        "hazard.register.imported",
+        STAGE_HAZARDS,
+        COLUMNS,
+        record_of,
+        merge,
+        region_code=register,
+        register=register,
+        batch_type="hazard.hazard.imported",
+    )

@@ -39,6 +39,7 @@ def hazard_message(row: Row, now: datetime, into: hazard_pb2.Hazard | None = Non
         message.write_off_reason = hazard_pb2.WriteOffReason.Value("WRITE_OFF_REASON_" + row["write_off_reason"])
     message.reopen_count = row["reopen_count"]
     message.legacy_id = row["legacy_id"] or ""
+    message.source_region = name_of("regions", row["source_region_code"])
     message.region = name_of("regions", row["region_code"])
     message.site_order = name_of("siteOrders", row["site_order"])
     message.light = rules.light(row["due_time"], row["write_off_time"] is not None, now)
@@ -114,6 +115,7 @@ def order_message(row: Row) -> hazard_pb2.SiteOrder:
         name=name_of("siteOrders", row["id"]),
         site=row["site"],
         kind=hazard_pb2.SiteOrderKind.Value("SITE_ORDER_KIND_" + row["kind"]),
+        unit=row["unit"],
         instrument_number=row["instrument_number"],
         hazard=name_of("hazards", row["hazard_id"]),
         orderer=row["orderer"],

@@ -19,6 +19,7 @@ from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of
 from services.kit.offices import pages
 from services.kit.paging import page_of
+from services.kit.registers import from_register
 from services.kit.serve import House
 from workflows.payloads import rectification
 
@@ -149,10 +150,11 @@ class HazardService:
         self, requests: AsyncIterator[hazard_pb2.ImportHazardsRequest], call: Call
     ) -> kit_pb2.ImportReport:
         """Import a legacy hazard ledger."""
-        sites = LegacySites(self._clients)
+        source = await from_register(call, requests)
+        sites = LegacySites(self._clients, call, source)
         due = await self._directory.due_time(call.now, rectification.RectificationTerms().assign)
-        importer = imports.hazard_importer(call, sites.known, due)
-        return await run_import(self.database, call, sites.follow(requests), importer)
+        importer = imports.hazard_importer(call, source.region_code, sites.known, due)
+        return await run_import(self.database, call, sites.messages(), importer)
 
     async def RecordHazardTransition(
         self, request: hazard_pb2.RecordHazardTransitionRequest, call: Call

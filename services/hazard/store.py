@@ -21,7 +21,7 @@ from workflows.payloads import rectification
 HAZARD_COLUMNS = """
     id, revision, site, visit, grade, disposition, description, remedy, basis, state, unit, unit_path,
     region_code, reporter, rectifier, reinspector, look_backer, plan, extension, evidence, open_time, due_time,
-    write_off_time, write_off_reason, reopen_count, site_order, legacy_id
+    write_off_time, write_off_reason, reopen_count, site_order, legacy_id, source_region_code
 """
 
 
@@ -218,10 +218,10 @@ class HazardStore:
             return tx.answer(messages.hazard_message(row, call.now))
 
     INSERT_ORDER = """
-        INSERT INTO site_order (id, site, region_code, unit_path, kind, instrument_number, hazard_id, orderer,
+        INSERT INTO site_order (id, site, region_code, unit_path, kind, unit, instrument_number, hazard_id, orderer,
             order_time)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        RETURNING id, revision, site, region_code, unit_path, kind, instrument_number, hazard_id, orderer,
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        RETURNING id, revision, site, region_code, unit_path, kind, unit, instrument_number, hazard_id, orderer,
             order_time, resume_time, resumer
     """
     TIE_HAZARD = "UPDATE hazard SET revision = revision + 1, site_order = $2 WHERE id = $1"
@@ -240,6 +240,7 @@ class HazardStore:
             if hazard is None:
                 raise NotFound(hazard_name)
             call.scope.require(hazard_name, hazard["region_code"], hazard["unit_path"])
+            unit = call.unit_reaching(hazard["region_code"], hazard["unit_path"])
             rules.check_order(
                 rules.OrderedHazard(hazard_name, hazard["site"], hazard["disposition"], hazard["state"]),
                 site,
@@ -252,6 +253,7 @@ class HazardStore:
                 hazard["region_code"],
                 hazard["unit_path"],
                 kind,
+                unit,
                 instrument_number,
                 hazard_id,
                 call.principal,
@@ -270,7 +272,7 @@ class HazardStore:
                 Event(
                     "hazard.site.suspended" if kind == "SUSPEND" else "hazard.site.closed_down",
                     [name, site, hazard_name],
-                    {"instrument_number": instrument_number},
+                    {"unit": unit, "instrument_number": instrument_number},
                     hazard["region_code"],
                     hazard["unit_path"],
                 )
@@ -290,7 +292,7 @@ class HazardStore:
     RESUME = """
         UPDATE site_order SET revision = revision + 1, resume_time = $2, resumer = $3
         WHERE id = $1
-        RETURNING id, revision, site, region_code, unit_path, kind, instrument_number, hazard_id, orderer,
+        RETURNING id, revision, site, region_code, unit_path, kind, unit, instrument_number, hazard_id, orderer,
             order_time, resume_time, resumer
     """
 
@@ -313,7 +315,7 @@ class HazardStore:
                 Event(
                     "hazard.site.resumed",
                     [name, row["site"], name_of("hazards", row["hazard_id"])],
-                    {"instrument_number": row["instrument_number"]},
+                    {"unit": row["unit"], "instrument_number": row["instrument_number"]},
                     row["region_code"],
                     row["unit_path"],
                 )

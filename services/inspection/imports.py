@@ -1,22 +1,21 @@
 """Importing a legacy inspection ledger: each row a visit; exact duplicates are reported, never doubled.
 
-A row with a legacy id is the visit of that id. A row without one is the visit of its site, day, purpose and
-inspector: the same four again, in the same file, are a duplicate. A visit imported before changes nothing.
+A row with a legacy id is the visit of that id in its register. A row without one is the visit of its site, day,
+purpose and inspector: the same four again, in the same file, are a duplicate. A visit imported before changes
+nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from dutyloop.directory.v1 import directory_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from services.kit.call import Call
 from services.kit.dates import beijing_date, day_of
 from services.kit.db import Connection
 from services.kit.errors import invalid
-from services.kit.imports import IMPORT_SECONDS, Importer, Merged
+from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, batches_of
+from services.kit.legacy_sites import Sites
 from services.kit.names import derived_id
-
-Sites = Mapping[str, directory_pb2.ResolvedSite | None]
 
 STAGE_VISITS = """
 CREATE TEMPORARY TABLE import_row (
@@ -61,21 +60,32 @@ WHERE import_row.problem IS NULL
 INSERT_VISITS = """
 WITH created AS (
     INSERT INTO visit (id, target, region_code, unit_path, visit_date, purpose, recorder, record_time, imported,
-        legacy_id, legacy_inspector)
-    SELECT id, site, region_code, unit_path, visit_date::date, purpose, $1, $2, true, legacy_id, inspector
+        legacy_id, source_region_code, legacy_inspector)
+    SELECT id, site, region_code, unit_path, visit_date::date, purpose, $1, $2, true, legacy_id,
+        CASE WHEN legacy_id IS NULL THEN '' ELSE $3 END, inspector
     FROM import_row
     WHERE problem IS NULL AND NOT EXISTS (SELECT FROM visit WHERE visit.id = import_row.id)
     ORDER BY position
-    RETURNING 1
+    RETURNING id, legacy_id, target, visit_date, region_code, unit_path
+), numbered AS (
+    SELECT *, (row_number() OVER (PARTITION BY region_code, unit_path) - 1) / $4::bigint AS batch
+    FROM created
 )
-SELECT count(*) FROM created
+SELECT region_code, unit_path, array_agg(id) AS ids, array_agg(legacy_id) AS legacy_id, array_agg(target) AS target,
+    array_agg(visit_date::text) AS visit_date
+FROM numbered
+GROUP BY region_code, unit_path, batch
+ORDER BY region_code, unit_path, batch
 """
 
 COLUMNS = ("id", "legacy_id", "site", "region_code", "unit_path", "visit_date", "purpose", "inspector")
 
 
-def visit_importer(call: Call, sites: Sites) -> Importer[inspection_pb2.LegacyVisitRow]:
-    """Return the importer of visits to sites within the caller's reach."""
+def visit_importer(call: Call, register: str, sites: Sites) -> Importer[inspection_pb2.LegacyVisitRow]:
+    """Return the importer of visits to sites within the caller's reach.
+
+    ``register`` is the code of the region whose register the ids come from.
+    """
     today = beijing_date(call.now)
 
     def record_of(row: inspection_pb2.LegacyVisitRow) -> Sequence[Any]:
@@ -87,17 +97,17 @@ def visit_importer(call: Call, sites: Sites) -> Importer[inspection_pb2.LegacyVi
         if day > today:
             raise invalid("visit_date", "in_the_future")
         site = sites.get(row.site_legacy_id)
-        if site is None or not call.scope.covers(site.region_code, site.unit_path):
+        if site is None:
             raise invalid("site_legacy_id", "unknown_reference")
         identity = (
-            ("legacy_id", row.legacy_id)
+            ("legacy_id", register, row.legacy_id)
             if row.legacy_id
-            else ("content", site.site, day.isoformat(), row.purpose, row.inspector)
+            else ("content", site.name, day.isoformat(), row.purpose, row.inspector)
         )
         return (
             derived_id("imported_visit", *identity),
             row.legacy_id or None,
-            site.site,
+            site.name,
             site.region_code,
             site.unit_path,
             day.isoformat(),
@@ -108,7 +118,18 @@ def visit_importer(call: Call, sites: Sites) -> Importer[inspection_pb2.LegacyVi
     async def merge(connection: Connection) -> Merged:
         await connection.execute(REFUSE_DUPLICATES, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
-        created = await connection.fetchval(INSERT_VISITS, call.principal, call.now, timeout=IMPORT_SECONDS)
-        return Merged(created, 0)
+        created = await connection.fetch(
+            INSERT_VISITS, call.principal, call.now, register, BATCH_RESOURCES, timeout=IMPORT_SECONDS
+        )
+        return Merged(sum(len(row["ids"]) for row in created), 0, batches_of("visits", created))
 
-    return Importer("inspection.visit.imported", STAGE_VISITS, COLUMNS, record_of, merge)
+    return Importer(
+        "inspection.register.imported",
+        STAGE_VISITS,
+        COLUMNS,
+        record_of,
+        merge,
+        region_code=register,
+        register=register,
+        batch_type="inspection.visit.imported",
+    )

@@ -143,6 +143,7 @@ def visit_message(row: Row, into: inspection_pb2.Visit | None = None) -> inspect
     message.record_time.FromDatetime(row["record_time"])
     message.region = name_of("regions", row["region_code"])
     message.legacy_id = row["legacy_id"] or ""
+    message.source_region = name_of("regions", row["source_region_code"])
     message.legacy_inspector = row["legacy_inspector"]
     return message
 

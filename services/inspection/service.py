@@ -16,6 +16,7 @@ from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of
 from services.kit.paging import page_of
+from services.kit.registers import from_register
 from services.kit.serve import House
 from workflows.payloads import tour as payloads
 
@@ -211,9 +212,10 @@ class InspectionService:
         self, requests: AsyncIterator[inspection_pb2.ImportVisitsRequest], call: Call
     ) -> kit_pb2.ImportReport:
         """Import a legacy inspection ledger."""
-        sites = LegacySites(self._clients)
-        importer = imports.visit_importer(call, sites.known)
-        return await run_import(self.database, call, sites.follow(requests), importer)
+        source = await from_register(call, requests)
+        sites = LegacySites(self._clients, call, source)
+        importer = imports.visit_importer(call, source.region_code, sites.known)
+        return await run_import(self.database, call, sites.messages(), importer)
 
     async def _tour(self, name: str, etag: str, call: Call, action: str) -> Row:
         """Return the tour acted on. Raises NotFound, StaleEtag and WrongState."""

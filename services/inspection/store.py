@@ -40,7 +40,7 @@ TOUR_COLUMNS = """
 VISIT_COLUMNS = """
     id, tour_id, target, region_code, unit_path, enforcement_unit, visit_date, check_in_time, inspectors, purpose,
     place, content, certificate_shown, findings, signatures, target_signature, refusal_note, recorder,
-    record_time, legacy_id, legacy_inspector
+    record_time, legacy_id, source_region_code, legacy_inspector
 """
 
 

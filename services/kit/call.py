@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.kit.access import Grant, Scope
+from services.kit.access import Grant, Scope, scope_of
 from services.kit.catalogue import Locale
 from services.kit.names import derived_id
 from services.kit.policy import MethodRule
@@ -35,6 +35,10 @@ class Call:
     def new_id(self, *extra: str) -> str:
         """Return the id of what this command creates: a repeated command gets the same one."""
         return derived_id(self.principal, self.rule.path, self.request_id, *extra)
+
+    def unit_reaching(self, region_code: str, unit_path: str = "") -> str:
+        """Return the unit of the first of those posts that reaches a resource: the one the caller acts for there."""
+        return next(grant.unit for grant in self.grants if scope_of([grant]).covers(region_code, unit_path))
 
     @property
     def posts(self) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "outside_parent": ("所在行政区划不包含本单位", "names a unit whose region does not contain this unit's"),
     "out_of_reach": ("不在您的职责范围内", "lies outside your reach"),
     "excluded": ("不能与另一字段同时填写", "cannot be given together with another field"),
-    "not_applicable": ("此类清单不适用该字段", "does not apply to this kind of list"),
+    "not_applicable": ("此处不适用该字段", "does not apply here"),
     "for_workflows_only": ("仅供流程填写", "is set by workflows only"),
     "expected_header": ("首条消息须含导入头", "the first message must carry the header"),
 }

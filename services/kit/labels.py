@@ -204,6 +204,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "site_legacy_id": ("检查对象旧系统编号", "the site's id in the legacy system"),
     "site_order": ("责令", "site order"),
     "source": ("来源", "source"),
+    "source_region": ("旧系统台账所属区划", "region whose register the legacy id is from"),
     "start_date": ("开始日期", "first day"),
     "start_time": ("开始时间", "start"),
     "state": ("状态", "state"),

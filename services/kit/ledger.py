@@ -19,6 +19,8 @@ from services.kit.crypto import digest
 
 ENVELOPE_VERSION = 1
 SALT_BYTES = 16
+APPEND_MANY_SECONDS = 600.0
+"""As long as an import may take."""
 LEAF_PREFIX = b"\x00"
 """RFC 6962: leaves and nodes are hashed with different prefixes."""
 
@@ -119,3 +121,15 @@ def entry_of(call: Call, event: Event, *, actor: str, on_behalf_of: str, method:
 async def append(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", entries: Sequence[Entry]) -> None:
     """Insert entries in the transaction that is open on ``connection``."""
     await connection.executemany(INSERT_ENTRY, [entry.columns for entry in entries])
+
+
+async def append_many(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", entries: Sequence[Entry]) -> None:
+    """Insert entries of an import, perhaps thousands, in the transaction that is open on ``connection``."""
+    if entries:
+        await connection.copy_records_to_table(
+            "entry",
+            schema_name="ledger",
+            records=[entry.columns for entry in entries],
+            columns=ENTRY_COLUMNS.split(", "),
+            timeout=APPEND_MANY_SECONDS,
+        )

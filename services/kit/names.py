@@ -1,12 +1,14 @@
 """Resource names: ``collection/id``. Ids are URL-safe and never carry personal data."""
 
-import base64
 import hashlib
 import re
 
 from services.kit.errors import invalid
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+PAIRS = tuple(first + second for first in BASE32 for second in BASE32)
+"""Two characters for every ten bits: an import makes ids by the hundred thousand, and base64's is slow."""
 
 
 def id_of(name: str, collection: str, field: str = "name") -> str:
@@ -30,5 +32,9 @@ def name_of(collection: str, identifier: str | None) -> str:
 
 def derived_id(*parts: str) -> str:
     """Return a 16-character id that the same parts always give (80 bits of SHA-256)."""
-    digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
-    return base64.b32encode(digest[:10]).decode().lower()
+    bits = int.from_bytes(hashlib.sha256("\x1f".join(parts).encode()).digest()[:10])
+    two = PAIRS
+    return (
+        f"{two[bits >> 70]}{two[bits >> 60 & 1023]}{two[bits >> 50 & 1023]}{two[bits >> 40 & 1023]}"
+        f"{two[bits >> 30 & 1023]}{two[bits >> 20 & 1023]}{two[bits >> 10 & 1023]}{two[bits & 1023]}"
+    )

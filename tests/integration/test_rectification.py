@@ -623,7 +623,7 @@ async def test_reports_and_orders_on_one_site_do_not_pass_each_other(city: City)
 
 
 INSERT_CLOSURE = """
-    INSERT INTO hazard.site_order (id, site, region_code, kind, instrument_number, hazard_id, orderer, order_time)
+    INSERT INTO hazard.site_order (id, site, region_code, kind, unit, instrument_number, hazard_id, orderer, order_time)
     VALUES ($1, $2, '1303', 'CLOSE_DOWN', $1, $3, 'people/p', $4)
 """
 

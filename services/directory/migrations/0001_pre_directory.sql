@@ -76,6 +76,9 @@ CREATE TABLE site (
     id text COLLATE "C" NOT NULL CONSTRAINT site_key PRIMARY KEY,
     revision bigint NOT NULL DEFAULT 1,
     display_name text NOT NULL CONSTRAINT site_display_name_is_given CHECK (display_name <> ''),
+    -- Unique nationwide because the law makes it so (GB 32100: one code, one organisation). A clash with a site that
+    -- the caller cannot see is answered with his own code and nothing else, as a clash with one that he can see is:
+    -- he learns that somebody supervises this organisation, whose code is public, but not who, where or what.
     credit_code text COLLATE "C" CONSTRAINT site_credit_code_is_unique UNIQUE
         CONSTRAINT site_credit_code_is_well_formed CHECK (credit_code ~ '^[0-9A-HJ-NPQRTUWXY]{18}$'),
     region_code text COLLATE "C" NOT NULL CONSTRAINT site_region_exists REFERENCES region (code),
@@ -84,10 +87,14 @@ CREATE TABLE site (
     sector text NOT NULL DEFAULT '',
     colour text NOT NULL DEFAULT 'UNSPECIFIED' CONSTRAINT site_colour_is_known
         CHECK (colour IN ('UNSPECIFIED', 'BLUE', 'YELLOW', 'ORANGE', 'RED')),
-    legacy_id text COLLATE "C" CONSTRAINT site_legacy_id_is_unique UNIQUE
-        CONSTRAINT site_legacy_id_is_given CHECK (legacy_id <> ''),
+    legacy_id text COLLATE "C" CONSTRAINT site_legacy_id_is_given CHECK (legacy_id <> ''),
+    source_region_code text COLLATE "C" NOT NULL DEFAULT '',
+    CONSTRAINT site_legacy_id_is_unique_in_its_register UNIQUE (source_region_code, legacy_id),
+    CONSTRAINT site_register_goes_with_a_legacy_id CHECK (legacy_id IS NOT NULL OR source_region_code = ''),
     CONSTRAINT site_unit_and_path_go_together CHECK ((unit_id IS NULL) = (unit_path = ''))
 );
+COMMENT ON COLUMN site.source_region_code IS
+    'The region whose register the legacy id comes from; empty for the nationwide register, and without a legacy id.';
 CREATE INDEX site_of_region ON site (region_code, id);
 
 CREATE TABLE holiday_notice (

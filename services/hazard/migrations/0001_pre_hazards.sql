@@ -30,7 +30,10 @@ CREATE TABLE hazard (
         CHECK (write_off_reason IN ('', 'ON_THE_SPOT', 'REINSPECTED', 'SITE_CLOSED_DOWN', 'LEGACY')),
     reopen_count integer NOT NULL DEFAULT 0,
     site_order text NOT NULL DEFAULT '',
-    legacy_id text CONSTRAINT hazard_legacy_id_is_unique UNIQUE,
+    legacy_id text,
+    source_region_code text COLLATE "C" NOT NULL DEFAULT '',
+    CONSTRAINT hazard_legacy_id_is_unique_in_its_register UNIQUE (source_region_code, legacy_id),
+    CONSTRAINT hazard_register_goes_with_a_legacy_id CHECK (legacy_id IS NOT NULL OR source_region_code = ''),
     CONSTRAINT hazard_rectifier_never_reinspects CHECK (reinspector = '' OR NOT reinspector = ANY (rectifiers)),
     CONSTRAINT hazard_planner_never_reinspects CHECK (reinspector = '' OR NOT reinspector = ANY (planners)),
     CONSTRAINT hazard_rectifier_never_looks_back CHECK (look_backer = '' OR NOT look_backer = ANY (rectifiers)),
@@ -42,6 +45,8 @@ CREATE TABLE hazard (
     CONSTRAINT hazard_rectification_needs_a_plan CHECK (state <> 'RECTIFIED' OR plan IS NOT NULL),
     CONSTRAINT hazard_times_are_in_order CHECK (write_off_time IS NULL OR write_off_time >= open_time)
 );
+COMMENT ON COLUMN hazard.source_region_code IS
+    'The region whose register the legacy id comes from; empty for the nationwide register, and without a legacy id.';
 CREATE INDEX hazard_by_site ON hazard (site, id);
 CREATE INDEX hazard_in_order ON hazard (open_time, id);
 CREATE INDEX hazard_open ON hazard (region_code, open_time, id) WHERE write_off_time IS NULL;
@@ -62,13 +67,16 @@ CREATE TABLE site_order (
     region_code text NOT NULL,
     unit_path text NOT NULL DEFAULT '',
     kind text NOT NULL CONSTRAINT site_order_kind_is_known CHECK (kind IN ('SUSPEND', 'CLOSE_DOWN')),
-    instrument_number text NOT NULL CONSTRAINT site_order_instrument_number_is_used_once UNIQUE,
+    unit text NOT NULL,
+    instrument_number text NOT NULL,
     hazard_id text NOT NULL CONSTRAINT site_order_is_for_a_hazard REFERENCES hazard (id),
     orderer text NOT NULL,
     order_time timestamptz NOT NULL,
     resume_time timestamptz,
     resumer text NOT NULL DEFAULT '',
+    CONSTRAINT site_order_instrument_number_is_used_once UNIQUE (unit, instrument_number),
     CONSTRAINT site_order_closure_is_final CHECK (kind = 'SUSPEND' OR resume_time IS NULL),
     CONSTRAINT site_order_resumption_has_a_person CHECK ((resume_time IS NULL) = (resumer = ''))
 );
+COMMENT ON COLUMN site_order.unit IS 'The unit that issued the instrument; each unit numbers its own.';
 CREATE UNIQUE INDEX site_order_in_force_is_one_of_a_kind ON site_order (site, kind) WHERE resume_time IS NULL;

@@ -21,7 +21,7 @@ CREATE TABLE tour (
         CHECK (state IN ('PLANNED', 'DRAWN', 'STARTED', 'FEEDBACK', 'REPORTED', 'CLOSED')),
     planner text NOT NULL,
     due_time timestamptz,
-    letter_number text CONSTRAINT tour_letter_number_is_used_once UNIQUE,
+    letter_number text,
     letter jsonb,
     submitters text[] NOT NULL DEFAULT '{}',
     create_time timestamptz NOT NULL,
@@ -29,6 +29,7 @@ CREATE TABLE tour (
     close_time timestamptz,
     closer text NOT NULL DEFAULT '',
     conclusion text NOT NULL DEFAULT '',
+    CONSTRAINT tour_letter_number_is_used_once UNIQUE (unit, letter_number),
     CONSTRAINT tour_inspectors_can_be_drawn CHECK (cardinality(candidates) >= inspectors_per_visit),
     CONSTRAINT tour_enforcement_unit_and_path_go_together CHECK ((enforcement_unit = '') = (enforcement_path = '')),
     CONSTRAINT tour_started_has_a_time CHECK ((state IN ('PLANNED', 'DRAWN')) = (start_time IS NULL)),
@@ -116,8 +117,11 @@ CREATE TABLE visit (
     recorder text NOT NULL,
     record_time timestamptz NOT NULL,
     imported boolean NOT NULL DEFAULT false,
-    legacy_id text COLLATE "C" CONSTRAINT visit_legacy_id_is_unique UNIQUE,
+    legacy_id text COLLATE "C",
+    source_region_code text COLLATE "C" NOT NULL DEFAULT '',
     legacy_inspector text NOT NULL DEFAULT '',
+    CONSTRAINT visit_legacy_id_is_unique_in_its_register UNIQUE (source_region_code, legacy_id),
+    CONSTRAINT visit_register_goes_with_a_legacy_id CHECK (legacy_id IS NOT NULL OR source_region_code = ''),
     CONSTRAINT visit_has_two_inspectors CHECK (imported OR cardinality(inspectors) >= 2),
     CONSTRAINT visit_is_recorded_by_an_inspector CHECK (imported OR recorder = ANY (inspectors)),
     CONSTRAINT visit_certificate_is_shown CHECK (imported OR certificate_shown),
@@ -130,6 +134,8 @@ CREATE TABLE visit (
         CHECK (imported OR NOT target ^@ 'sites/' OR enforcement_unit <> ''),
     CONSTRAINT visit_imported_is_of_no_tour CHECK (NOT imported OR (tour_id IS NULL AND check_in_time IS NULL))
 );
+COMMENT ON COLUMN visit.source_region_code IS
+    'The region whose register the legacy id comes from; empty for the nationwide register, and without a legacy id.';
 CREATE INDEX visit_in_order ON visit (visit_date, id);
 CREATE INDEX visit_of_tour ON visit (tour_id, target) WHERE tour_id IS NOT NULL;
 CREATE INDEX visit_of_target ON visit (target, visit_date, id);

@@ -363,6 +363,7 @@ class Site(_message.Message):
     SECTOR_FIELD_NUMBER: _builtins.int
     COLOUR_FIELD_NUMBER: _builtins.int
     LEGACY_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_REGION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     etag: _builtins.str
@@ -380,7 +381,11 @@ class Site(_message.Message):
     colour: Global___RiskColour.ValueType
     """Is the risk colour."""
     legacy_id: _builtins.str
-    """Is the site's id in the ledger it was imported from; unique when set."""
+    """Is the site's id in the register it was imported from; unique within that register."""
+    source_region: _builtins.str
+    """Names the region whose register the legacy id comes from; empty for the nationwide register. Left empty on
+    creation it is the region in which the caller's post acts; in an import it is the header's.
+    """
     def __init__(
         self,
         *,
@@ -393,10 +398,11 @@ class Site(_message.Message):
         sector: _builtins.str = ...,
         colour: Global___RiskColour.ValueType = ...,
         legacy_id: _builtins.str = ...,
+        source_region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "credit_code", b"credit_code", "display_name", b"display_name", "etag", b"etag", "legacy_id", b"legacy_id", "name", b"name", "region", b"region", "sector", b"sector", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour", b"colour", "credit_code", b"credit_code", "display_name", b"display_name", "etag", b"etag", "legacy_id", b"legacy_id", "name", b"name", "region", b"region", "sector", b"sector", "source_region", b"source_region", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1530,11 +1536,14 @@ Global___ResolveCalendarResponse: _TypeAlias = ResolveCalendarResponse  # noqa: 
 
 @_typing.final
 class ResolveSitesRequest(_message.Message):
-    """Asks for sites by legacy id."""
+    """Asks for sites by the legacy ids of one register."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LEGACY_IDS_FIELD_NUMBER: _builtins.int
+    SOURCE_REGION_FIELD_NUMBER: _builtins.int
+    source_region: _builtins.str
+    """Names the region whose register they come from; empty for the nationwide register."""
     @_builtins.property
     def legacy_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Lists up to 1,000 legacy ids."""
@@ -1543,10 +1552,11 @@ class ResolveSitesRequest(_message.Message):
         self,
         *,
         legacy_ids: _abc.Iterable[_builtins.str] | None = ...,
+        source_region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["legacy_ids", b"legacy_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["legacy_ids", b"legacy_ids", "source_region", b"source_region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -285,7 +285,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportSites(self, request_iterator, context):
-        """Imports sites; rows with a known legacy id or credit code update the site they name.
+        """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,7 +348,7 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveSites(self, request, context):
-        """Finds sites by their legacy ids, for the imports of the other services; unknown ids are left out.
+        """Finds sites by the legacy ids of a register, for the imports of the other services; unknown ids are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

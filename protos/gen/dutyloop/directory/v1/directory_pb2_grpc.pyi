@@ -67,7 +67,7 @@ class DirectoryServiceStub:
     UpdateSite: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateSiteRequest, _directory_pb2.Site]
     """Changes a site's display name, sector, colour or unit."""
     ImportSites: _grpc.StreamUnaryMultiCallable[_directory_pb2.ImportSitesRequest, _kit_pb2.ImportReport]
-    """Imports sites; rows with a known legacy id or credit code update the site they name."""
+    """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name."""
     GetSite: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetSiteRequest, _directory_pb2.Site]
     """Reads one site."""
     ListSites: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListSitesRequest, _directory_pb2.ListSitesResponse]
@@ -85,7 +85,7 @@ class DirectoryServiceStub:
     ResolveCalendar: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveCalendarRequest, _directory_pb2.ResolveCalendarResponse]
     """Answers the holiday notices entered, for the services and the worker that compute due times themselves."""
     ResolveSites: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveSitesRequest, _directory_pb2.ResolveSitesResponse]
-    """Finds sites by their legacy ids, for the imports of the other services; unknown ids are left out."""
+    """Finds sites by the legacy ids of a register, for the imports of the other services; unknown ids are left out."""
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -125,7 +125,7 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     UpdateSite: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateSiteRequest, _directory_pb2.Site]  # type: ignore[assignment]
     """Changes a site's display name, sector, colour or unit."""
     ImportSites: _aio.StreamUnaryMultiCallable[_directory_pb2.ImportSitesRequest, _kit_pb2.ImportReport]  # type: ignore[assignment]
-    """Imports sites; rows with a known legacy id or credit code update the site they name."""
+    """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name."""
     GetSite: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetSiteRequest, _directory_pb2.Site]  # type: ignore[assignment]
     """Reads one site."""
     ListSites: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListSitesRequest, _directory_pb2.ListSitesResponse]  # type: ignore[assignment]
@@ -143,7 +143,7 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     ResolveCalendar: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveCalendarRequest, _directory_pb2.ResolveCalendarResponse]  # type: ignore[assignment]
     """Answers the holiday notices entered, for the services and the worker that compute due times themselves."""
     ResolveSites: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveSitesRequest, _directory_pb2.ResolveSitesResponse]  # type: ignore[assignment]
-    """Finds sites by their legacy ids, for the imports of the other services; unknown ids are left out."""
+    """Finds sites by the legacy ids of a register, for the imports of the other services; unknown ids are left out."""
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the bodies, people, places and calendars that the other services refer to."""
@@ -282,7 +282,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_directory_pb2.ImportSitesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_kit_pb2.ImportReport, _abc.Awaitable[_kit_pb2.ImportReport]]:
-        """Imports sites; rows with a known legacy id or credit code update the site they name."""
+        """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name."""
 
     @_abc_1.abstractmethod
     def GetSite(
@@ -354,6 +354,6 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ResolveSitesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ResolveSitesResponse, _abc.Awaitable[_directory_pb2.ResolveSitesResponse]]:
-        """Finds sites by their legacy ids, for the imports of the other services; unknown ids are left out."""
+        """Finds sites by the legacy ids of a register, for the imports of the other services; unknown ids are left out."""
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

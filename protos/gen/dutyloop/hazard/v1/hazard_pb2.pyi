@@ -283,6 +283,7 @@ class Hazard(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     SITE_ORDER_FIELD_NUMBER: _builtins.int
     LOOK_BACKER_FIELD_NUMBER: _builtins.int
+    SOURCE_REGION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     etag: _builtins.str
@@ -318,13 +319,15 @@ class Hazard(_message.Message):
     light: _kit_pb2.Light.ValueType
     """Is the light derived from state and business time, never stored."""
     legacy_id: _builtins.str
-    """Is the hazard's id in the ledger it was imported from."""
+    """Is the hazard's id in the register it was imported from; unique within that register."""
     region: _builtins.str
     """Names the region of the site."""
     site_order: _builtins.str
     """Names the site order tied to the hazard, when there is one."""
     look_backer: _builtins.str
     """Names who looked back, once somebody has."""
+    source_region: _builtins.str
+    """Names the region whose register the legacy id comes from; empty for the nationwide register."""
     @_builtins.property
     def plan(self) -> Global___RectificationPlan:
         """Is the five-element plan."""
@@ -379,10 +382,11 @@ class Hazard(_message.Message):
         region: _builtins.str = ...,
         site_order: _builtins.str = ...,
         look_backer: _builtins.str = ...,
+        source_region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "extension", b"extension", "open_time", b"open_time", "plan", b"plan", "write_off_time", b"write_off_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "description", b"description", "disposition", b"disposition", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "extension", b"extension", "grade", b"grade", "legacy_id", b"legacy_id", "light", b"light", "look_backer", b"look_backer", "name", b"name", "open_time", b"open_time", "plan", b"plan", "rectifier", b"rectifier", "region", b"region", "reinspector", b"reinspector", "remedy", b"remedy", "reopen_count", b"reopen_count", "reporter", b"reporter", "site", b"site", "site_order", b"site_order", "state", b"state", "unit", b"unit", "visit", b"visit", "write_off_reason", b"write_off_reason", "write_off_time", b"write_off_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "description", b"description", "disposition", b"disposition", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "extension", b"extension", "grade", b"grade", "legacy_id", b"legacy_id", "light", b"light", "look_backer", b"look_backer", "name", b"name", "open_time", b"open_time", "plan", b"plan", "rectifier", b"rectifier", "region", b"region", "reinspector", b"reinspector", "remedy", b"remedy", "reopen_count", b"reopen_count", "reporter", b"reporter", "site", b"site", "site_order", b"site_order", "source_region", b"source_region", "state", b"state", "unit", b"unit", "visit", b"visit", "write_off_reason", b"write_off_reason", "write_off_time", b"write_off_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -484,6 +488,7 @@ class SiteOrder(_message.Message):
     RESUME_TIME_FIELD_NUMBER: _builtins.int
     RESUMER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     site: _builtins.str
@@ -491,7 +496,7 @@ class SiteOrder(_message.Message):
     kind: Global___SiteOrderKind.ValueType
     """Is what was ordered."""
     instrument_number: _builtins.str
-    """Is the number of the legal instrument."""
+    """Is the number of the legal instrument, in the numbering of the unit that issued it."""
     hazard: _builtins.str
     """Names the time-limited hazard for which the order was made."""
     orderer: _builtins.str
@@ -500,6 +505,8 @@ class SiteOrder(_message.Message):
     """Names who consented to the resumption."""
     etag: _builtins.str
     """Changes with every change of the order."""
+    unit: _builtins.str
+    """Names the unit that issued the order: that of the orderer's post which reaches the hazard."""
     @_builtins.property
     def order_time(self) -> _timestamp_pb2.Timestamp:
         """Is when the order was made."""
@@ -521,10 +528,11 @@ class SiteOrder(_message.Message):
         resume_time: _timestamp_pb2.Timestamp | None = ...,
         resumer: _builtins.str = ...,
         etag: _builtins.str = ...,
+        unit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order_time", b"order_time", "resume_time", b"resume_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "hazard", b"hazard", "instrument_number", b"instrument_number", "kind", b"kind", "name", b"name", "order_time", b"order_time", "orderer", b"orderer", "resume_time", b"resume_time", "resumer", b"resumer", "site", b"site"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "hazard", b"hazard", "instrument_number", b"instrument_number", "kind", b"kind", "name", b"name", "order_time", b"order_time", "orderer", b"orderer", "resume_time", b"resume_time", "resumer", b"resumer", "site", b"site", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -803,7 +811,7 @@ class SuspendSiteRequest(_message.Message):
     hazard: _builtins.str
     """Names the open time-limited hazard of the site for which the order is made."""
     instrument_number: _builtins.str
-    """Is the number of the legal instrument; used once."""
+    """Is the number of the legal instrument; used once by the unit that the caller acts for."""
     def __init__(
         self,
         *,
@@ -863,7 +871,7 @@ class CloseDownSiteRequest(_message.Message):
     hazard: _builtins.str
     """Names the open time-limited hazard of the site for which the order is made."""
     instrument_number: _builtins.str
-    """Is the number of the legal instrument; used once."""
+    """Is the number of the legal instrument; used once by the unit that the caller acts for."""
     def __init__(
         self,
         *,
@@ -1039,9 +1047,9 @@ class LegacyHazardRow(_message.Message):
     row: _builtins.int
     """Is the row's number in the source."""
     legacy_id: _builtins.str
-    """Is the hazard's id in the legacy ledger; the same id names the same hazard."""
+    """Is the hazard's id in the register; the same id of the same register names the same hazard."""
     site_legacy_id: _builtins.str
-    """Is the site's legacy id, as imported with ImportSites."""
+    """Is the site's legacy id in the same register, as imported with ImportSites."""
     grade: Global___HazardGrade.ValueType
     """Is the grade."""
     disposition: Global___Disposition.ValueType

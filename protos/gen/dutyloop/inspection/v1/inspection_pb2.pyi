@@ -255,7 +255,7 @@ class FeedbackLetter(_message.Message):
     ISSUER_FIELD_NUMBER: _builtins.int
     ISSUE_TIME_FIELD_NUMBER: _builtins.int
     number: _builtins.str
-    """Is the letter's number; used once."""
+    """Is the letter's number; used once by the unit that organises the tour."""
     summary: _builtins.str
     """Says what was found and what is asked."""
     issuer: _builtins.str
@@ -528,6 +528,7 @@ class Visit(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     LEGACY_ID_FIELD_NUMBER: _builtins.int
     LEGACY_INSPECTOR_FIELD_NUMBER: _builtins.int
+    SOURCE_REGION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     tour: _builtins.str
@@ -553,9 +554,11 @@ class Visit(_message.Message):
     region: _builtins.str
     """Names the region of the target."""
     legacy_id: _builtins.str
-    """Is the visit's id in the ledger it was imported from; unique when set."""
+    """Is the visit's id in the register it was imported from; unique within that register."""
     legacy_inspector: _builtins.str
     """Is what the imported ledger calls the inspector."""
+    source_region: _builtins.str
+    """Names the region whose register the legacy id comes from; empty for the nationwide register."""
     @_builtins.property
     def inspectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names the inspectors, at least two; on a tour the drawn ones."""
@@ -603,10 +606,11 @@ class Visit(_message.Message):
         region: _builtins.str = ...,
         legacy_id: _builtins.str = ...,
         legacy_inspector: _builtins.str = ...,
+        source_region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["check_in_time", b"check_in_time", "record_time", b"record_time", "visit_date", b"visit_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_shown", b"certificate_shown", "check_in_time", b"check_in_time", "content", b"content", "enforcement_unit", b"enforcement_unit", "findings", b"findings", "inspectors", b"inspectors", "legacy_id", b"legacy_id", "legacy_inspector", b"legacy_inspector", "name", b"name", "place", b"place", "purpose", b"purpose", "record_time", b"record_time", "recorder", b"recorder", "refusal_note", b"refusal_note", "region", b"region", "signatures", b"signatures", "target", b"target", "target_signature", b"target_signature", "tour", b"tour", "visit_date", b"visit_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_shown", b"certificate_shown", "check_in_time", b"check_in_time", "content", b"content", "enforcement_unit", b"enforcement_unit", "findings", b"findings", "inspectors", b"inspectors", "legacy_id", b"legacy_id", "legacy_inspector", b"legacy_inspector", "name", b"name", "place", b"place", "purpose", b"purpose", "record_time", b"record_time", "recorder", b"recorder", "refusal_note", b"refusal_note", "region", b"region", "signatures", b"signatures", "source_region", b"source_region", "target", b"target", "target_signature", b"target_signature", "tour", b"tour", "visit_date", b"visit_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1393,9 +1397,9 @@ class LegacyVisitRow(_message.Message):
     row: _builtins.int
     """Is the row's number in the source."""
     legacy_id: _builtins.str
-    """Is the visit's id in the legacy ledger; the same id names the same visit. May be empty."""
+    """Is the visit's id in the register; the same id of the same register names the same visit. May be empty."""
     site_legacy_id: _builtins.str
-    """Is the site's legacy id, as imported with ImportSites."""
+    """Is the site's legacy id in the same register, as imported with ImportSites."""
     purpose: _builtins.str
     """Says why the site was visited."""
     inspector: _builtins.str

@@ -28,7 +28,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x64utyloop/kit/v1/kit.proto\x12\x0f\x64utyloop.kit.v1\x1a\x1f\x64utyloop/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"K\n\x04Term\x12\x14\n\x06\x61mount\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12-\n\x04unit\x18\x02 \x01(\x0e\x32\x19.dutyloop.kit.v1.TermUnitB\x04\xe2\x41\x01\x02\"q\n\x05Pause\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\"@\n\x0cImportHeader\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x8a\xb5\x18\x03\x10\x80\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x9f\x01\n\x0cImportReport\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0f\n\x07updated\x18\x03 \x01(\x03\x12\x11\n\tunchanged\x18\x04 \x01(\x03\x12\x10\n\x08rejected\x18\x05 \x01(\x03\x12)\n\x06\x65rrors\x18\x06 \x03(\x0b\x32\x19.dutyloop.kit.v1.RowError\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\"7\n\x08RowError\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8b\x02\n\x0cOuterCommand\x12+\n\tprincipal\x18\x01 \x01(\tB\x18\xe2\x41\x01\x02\xfa\x41\x11\n\x0f\x64utyloop/Person\x12*\n\x0con_behalf_of\x18\x02 \x01(\tB\x14\xfa\x41\x11\n\x0f\x64utyloop/Person\x12\x14\n\x06method\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xe2\x41\x01\x02\x8a\xb5\x18\x03\x10\x80\x01\x12\x17\n\tbody_hash\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x1c\n\x0bworkflow_id\x18\x06 \x01(\tB\x07\x8a\xb5\x18\x03\x10\x80\x01\x12\x16\n\x06update\x18\x07 \x01(\tB\x06\x8a\xb5\x18\x02\x10\x32\x12\x1c\n\x08\x61rgument\x18\x08 \x01(\x0c\x42\n\x8a\xb5\x18\x06\x08\x01\x10\xc0\x84=*\xba\x01\n\x08TermUnit\x12\x19\n\x15TERM_UNIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TERM_UNIT_NATURAL_DAYS\x10\x01\x12\x1a\n\x16TERM_UNIT_WORKING_DAYS\x10\x02\x12\x13\n\x0fTERM_UNIT_HOURS\x10\x03\x12\x1b\n\x17TERM_UNIT_WORKING_HOURS\x10\x04\x12\x14\n\x10TERM_UNIT_MONTHS\x10\x05\x12\x13\n\x0fTERM_UNIT_YEARS\x10\x06*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02*P\n\x05Light\x12\x15\n\x11LIGHT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLIGHT_GREEN\x10\x01\x12\x10\n\x0cLIGHT_YELLOW\x10\x02\x12\r\n\tLIGHT_RED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x64utyloop/kit/v1/kit.proto\x12\x0f\x64utyloop.kit.v1\x1a\x1f\x64utyloop/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"K\n\x04Term\x12\x14\n\x06\x61mount\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12-\n\x04unit\x18\x02 \x01(\x0e\x32\x19.dutyloop.kit.v1.TermUnitB\x04\xe2\x41\x01\x02\"q\n\x05Pause\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x02\"m\n\x0cImportHeader\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x02\x8a\xb5\x18\x03\x10\x80\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12+\n\rsource_region\x18\x03 \x01(\tB\x14\xfa\x41\x11\n\x0f\x64utyloop/Region\"\x9f\x01\n\x0cImportReport\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x03\x12\x0f\n\x07updated\x18\x03 \x01(\x03\x12\x11\n\tunchanged\x18\x04 \x01(\x03\x12\x10\n\x08rejected\x18\x05 \x01(\x03\x12)\n\x06\x65rrors\x18\x06 \x03(\x0b\x32\x19.dutyloop.kit.v1.RowError\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\"7\n\x08RowError\x12\x0b\n\x03row\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x8b\x02\n\x0cOuterCommand\x12+\n\tprincipal\x18\x01 \x01(\tB\x18\xe2\x41\x01\x02\xfa\x41\x11\n\x0f\x64utyloop/Person\x12*\n\x0con_behalf_of\x18\x02 \x01(\tB\x14\xfa\x41\x11\n\x0f\x64utyloop/Person\x12\x14\n\x06method\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xe2\x41\x01\x02\x8a\xb5\x18\x03\x10\x80\x01\x12\x17\n\tbody_hash\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x02\x12\x1c\n\x0bworkflow_id\x18\x06 \x01(\tB\x07\x8a\xb5\x18\x03\x10\x80\x01\x12\x16\n\x06update\x18\x07 \x01(\tB\x06\x8a\xb5\x18\x02\x10\x32\x12\x1c\n\x08\x61rgument\x18\x08 \x01(\x0c\x42\n\x8a\xb5\x18\x06\x08\x01\x10\xc0\x84=*\xba\x01\n\x08TermUnit\x12\x19\n\x15TERM_UNIT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TERM_UNIT_NATURAL_DAYS\x10\x01\x12\x1a\n\x16TERM_UNIT_WORKING_DAYS\x10\x02\x12\x13\n\x0fTERM_UNIT_HOURS\x10\x03\x12\x1b\n\x17TERM_UNIT_WORKING_HOURS\x10\x04\x12\x14\n\x10TERM_UNIT_MONTHS\x10\x05\x12\x13\n\x0fTERM_UNIT_YEARS\x10\x06*F\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x10\n\x0cVERDICT_PASS\x10\x01\x12\x10\n\x0cVERDICT_FAIL\x10\x02*P\n\x05Light\x12\x15\n\x11LIGHT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLIGHT_GREEN\x10\x01\x12\x10\n\x0cLIGHT_YELLOW\x10\x02\x12\r\n\tLIGHT_RED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAUSE'].fields_by_name['end_time']._serialized_options = b'\342A\001\002'
   _globals['_IMPORTHEADER'].fields_by_name['request_id']._loaded_options = None
   _globals['_IMPORTHEADER'].fields_by_name['request_id']._serialized_options = b'\342A\001\002\212\265\030\003\020\200\001'
+  _globals['_IMPORTHEADER'].fields_by_name['source_region']._loaded_options = None
+  _globals['_IMPORTHEADER'].fields_by_name['source_region']._serialized_options = b'\372A\021\n\017dutyloop/Region'
   _globals['_OUTERCOMMAND'].fields_by_name['principal']._loaded_options = None
   _globals['_OUTERCOMMAND'].fields_by_name['principal']._serialized_options = b'\342A\001\002\372A\021\n\017dutyloop/Person'
   _globals['_OUTERCOMMAND'].fields_by_name['on_behalf_of']._loaded_options = None
@@ -61,22 +63,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTERCOMMAND'].fields_by_name['update']._serialized_options = b'\212\265\030\002\0202'
   _globals['_OUTERCOMMAND'].fields_by_name['argument']._loaded_options = None
   _globals['_OUTERCOMMAND'].fields_by_name['argument']._serialized_options = b'\212\265\030\006\010\001\020\300\204='
-  _globals['_TERMUNIT']._serialized_start=920
-  _globals['_TERMUNIT']._serialized_end=1106
-  _globals['_VERDICT']._serialized_start=1108
-  _globals['_VERDICT']._serialized_end=1178
-  _globals['_LIGHT']._serialized_start=1180
-  _globals['_LIGHT']._serialized_end=1260
+  _globals['_TERMUNIT']._serialized_start=965
+  _globals['_TERMUNIT']._serialized_end=1151
+  _globals['_VERDICT']._serialized_start=1153
+  _globals['_VERDICT']._serialized_end=1223
+  _globals['_LIGHT']._serialized_start=1225
+  _globals['_LIGHT']._serialized_end=1305
   _globals['_TERM']._serialized_start=172
   _globals['_TERM']._serialized_end=247
   _globals['_PAUSE']._serialized_start=249
   _globals['_PAUSE']._serialized_end=362
   _globals['_IMPORTHEADER']._serialized_start=364
-  _globals['_IMPORTHEADER']._serialized_end=428
-  _globals['_IMPORTREPORT']._serialized_start=431
-  _globals['_IMPORTREPORT']._serialized_end=590
-  _globals['_ROWERROR']._serialized_start=592
-  _globals['_ROWERROR']._serialized_end=647
-  _globals['_OUTERCOMMAND']._serialized_start=650
-  _globals['_OUTERCOMMAND']._serialized_end=917
+  _globals['_IMPORTHEADER']._serialized_end=473
+  _globals['_IMPORTREPORT']._serialized_start=476
+  _globals['_IMPORTREPORT']._serialized_end=635
+  _globals['_ROWERROR']._serialized_start=637
+  _globals['_ROWERROR']._serialized_end=692
+  _globals['_OUTERCOMMAND']._serialized_start=695
+  _globals['_OUTERCOMMAND']._serialized_end=962
 # @@protoc_insertion_point(module_scope)

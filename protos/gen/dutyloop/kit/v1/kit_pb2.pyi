@@ -176,19 +176,25 @@ class ImportHeader(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    SOURCE_REGION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the import repeatable: the same id with the same rows gives the same report."""
     dry_run: _builtins.bool
     """Checks everything and keeps nothing."""
+    source_region: _builtins.str
+    """Names the region whose register the legacy ids come from, within the caller's reach. Empty means the region in
+    which the caller's post acts; for a nationwide post, the nationwide register. Set where rows have legacy ids only.
+    """
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        source_region: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "request_id", b"request_id", "source_region", b"source_region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
