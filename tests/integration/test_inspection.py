@@ -49,13 +49,13 @@ class Crew:
         return self.city.house
 
     async def plans(
-        self, targets: Sequence[str], *, days: int = 20, term: str = "2026", enforcement: bool = True
+        self, targets: Sequence[str], *, days: int = 20, term: str = "2026", enforcement: bool = True, unit: str = ""
     ) -> inspection_pb2.Tour:
-        """Plan a tour that starts today."""
+        """Plan a tour that starts today, of the office at home or of another unit."""
         today = (await self.house.now()).astimezone(BEIJING).date()
         tour = inspection_pb2.Tour(
             display_name="安全生产巡查",
-            unit=self.city.home.office,
+            unit=unit or self.city.home.office,
             enforcement_unit=self.city.home.office if enforcement else "",
             targets=targets,
             coverage_term=term,
@@ -374,6 +374,22 @@ async def test_an_addressee_reads_the_tour_once_the_letter_is_out(crew: Crew) ->
         stub.IssueFeedbackLetter, inspection_pb2.IssueFeedbackLetterRequest(name=again.name, letter=letter)
     )
     assert (refusal.reason, refusal.metadata["resource"]) == ("ALREADY_EXISTS", "tour_letter_number_is_used_once")
+
+
+async def test_each_unit_numbers_its_own_letters(crew: Crew) -> None:
+    """The second of two units that number alike could not issue its letter, and would learn of the first one's."""
+    city, number = crew.city, uuid.uuid4().hex
+    county = await create_unit(city.house, "regions/130302", directory_pb2.UNIT_KIND_GOVERNMENT)
+    for unit in (city.home.office, await create_unit(city.house, city.home.region, directory_pb2.UNIT_KIND_DEPARTMENT)):
+        tour = await crew.plans([county], enforcement=False, unit=unit)
+        drawn = await crew.draws(tour)
+        await crew.starts(tour)
+        await crew.visits(tour, drawn, county)
+        letter = inspection_pb2.FeedbackLetter(number=number, summary="问题", addressees=[county])
+        issued = await city.supervisor.calls(
+            crew.stub.IssueFeedbackLetter, inspection_pb2.IssueFeedbackLetterRequest(name=tour.name, letter=letter)
+        )
+        assert (issued.unit, issued.letter.number) == (unit, number)
 
 
 def read_rows(name: str) -> Iterator[dict[str, str]]:

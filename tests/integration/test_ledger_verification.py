@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from dutyloop.hazard.v1 import hazard_pb2
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import write_private
-from services.audit import checkpoints, merkle, ranges, verify
+from services.audit import checkpoints, merkle, ranges, sequencer, verify
 from services.audit.checkpoints import CheckpointFile, NoteError
 from services.audit.express import BATCH, COPY_BATCHES, SEPARATOR, Express
 from services.audit.sequencer import LOCK_KEY, LogDiverged, Sequencer
@@ -462,6 +462,21 @@ async def test_two_sequencers_share_one_log(book: Ledger) -> None:
     await book.sequencer.checkpoint()
     result = await book.verify()
     assert (result.problems, result.entries, result.unsequenced) == ([], 100, 0)
+
+
+async def test_a_step_takes_few_entries_about_many_resources(book: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an import of a million rows one step would index a million names, time out, and never be done."""
+    monkeypatch.setattr(sequencer, "BATCH_OBJECTS", 4)
+    await book.write(7)  # the third is about nothing, the others about two resources each
+    steps = [await book.sequencer.sequence(limit=100) for _ in range(4)]
+    assert [(step.entries, step.full) for step in steps] == [(3, True), (2, True), (2, True), (0, False)]
+    call = call_of(1_000)
+    async with book.hazard.command(call) as tx:
+        tx.record(ledger.Event("hazard.hazard.imported", [f"hazards/i{n}" for n in range(9)], {}, "1303"))
+        tx.answer(hazard_pb2.Hazard())
+    assert (await book.sequencer.sequence()).entries == 1, "one that is too large for any step would wait for ever"
+    await book.sequencer.checkpoint()
+    assert (await book.verify()).ok
 
 
 async def test_a_sequencer_waits_for_its_turn(book: Ledger) -> None:

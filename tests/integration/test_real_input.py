@@ -153,3 +153,25 @@ async def test_a_real_ledger_imports_to_the_figures_computed_from_the_file(house
         )
         listed_hazards = await supervisor.calls(house.hazard.ListHazards, request)
         assert (day, listed_hazards.total_size, listed_hazards.site_count) == (day, *figures.open_on(day))
+    await assert_recounted(house, figures)
+
+
+async def assert_recounted(house: RunningHouse, figures: Expected) -> None:
+    """Count visits, hazards and what is open once more, from nothing but ledger entries."""
+    recounted = Expected()
+    entries = await house.fetch("SELECT type, payload FROM ledger.entry WHERE type LIKE '%.imported'")
+    for kind, payload in ((entry["type"], json.loads(entry["payload"])) for entry in entries):
+        if kind == "inspection.visit.imported":
+            recounted.visits_by_year.update(int(day[:4]) for day in payload["columns"]["visit_date"])
+        elif kind == "hazard.hazard.imported":
+            columns = payload["columns"]
+            recounted.by_grade.update(columns["grade"])
+            recounted.written_off += sum(day is not None for day in columns["write_off_date"])
+            for site, opened, closed in zip(
+                columns["site"], columns["open_date"], columns["write_off_date"], strict=True
+            ):
+                span = (site, date.fromisoformat(opened), date.fromisoformat(closed) if closed else None)
+                recounted.spans.append(span)
+    assert recounted.visits_by_year == figures.visits_by_year
+    assert (recounted.by_grade, recounted.written_off) == (figures.by_grade, figures.written_off)
+    assert [recounted.open_on(day) for day in COUNTED_DAYS] == [figures.open_on(day) for day in COUNTED_DAYS]

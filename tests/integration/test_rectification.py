@@ -30,7 +30,7 @@ from services.kit.migrate import OWNER
 from services.kit.settings import required
 from tests.integration.conftest import NewDatabase
 from tests.integration.house import Caller, RunningHouse, running_house
-from tests.integration.people import City, create_site, create_unit, new_hazard, settle
+from tests.integration.people import IN_OFFICE_SINCE, City, create_site, create_unit, hire, new_hazard, settle
 from workflows.payloads.rectification import workflow_id
 
 BEIJING = timezone(timedelta(hours=8))
@@ -500,6 +500,44 @@ async def test_a_site_is_suspended_and_resumed(city: City) -> None:
     assert (refusal.reason, refusal.metadata["state"]) == ("WRONG_STATE", "WRITTEN_OFF")
 
 
+async def test_each_unit_numbers_its_own_instruments(city: City) -> None:
+    """The second of two counties that number alike could not suspend a site, and would learn of the first one's."""
+    number, stub = uuid.uuid4().hex, city.house.hazard
+    for place in (city.home, city.next_door):
+        orderer = place.people[policy_pb2.ROLE_SUPERVISOR]
+        for expected in (place.office, ""):  # once, and not once more
+            site = await create_site(city.house, place.region, place.enterprise)
+            report = hazard_pb2.ReportHazardRequest(hazard=new_hazard(site))
+            hazard = await place.people[policy_pb2.ROLE_INSPECTOR].calls(stub.ReportHazard, report)
+            request = hazard_pb2.SuspendSiteRequest(site=site, hazard=hazard.name, instrument_number=number)
+            if expected:
+                assert (await orderer.calls(stub.SuspendSite, request)).unit == expected
+            else:
+                refusal = await orderer.refused(stub.SuspendSite, request)
+                assert refusal.metadata == {"resource": "site_order_instrument_number_is_used_once"}
+
+
+async def test_an_order_is_of_the_unit_whose_post_reaches_the_hazard(city: City) -> None:
+    """A supervisor of two cities would use up the numbers of the one for orders of the other."""
+    both = await hire(city.house, city.next_door.office, policy_pb2.ROLE_SUPERVISOR)
+    post = directory_pb2.Post(
+        unit=city.home.office,
+        display_name="兼任",
+        roles=[policy_pb2.ROLE_SUPERVISOR],
+        reach=directory_pb2.POST_REACH_REGION,
+    )
+    directory = city.house.directory
+    made = await city.house.operator.calls(directory.CreatePost, directory_pb2.CreatePostRequest(post=post))
+    held = directory_pb2.Appointment(post=made.name, person=both.name, start_date=IN_OFFICE_SINCE)
+    await city.house.operator.calls(directory.Appoint, directory_pb2.AppointRequest(appointment=held))
+    for place in (city.home, city.next_door):
+        site = await create_site(city.house, place.region, place.enterprise)
+        report = hazard_pb2.ReportHazardRequest(hazard=new_hazard(site))
+        hazard = await place.people[policy_pb2.ROLE_INSPECTOR].calls(city.house.hazard.ReportHazard, report)
+        order = hazard_pb2.SuspendSiteRequest(site=site, hazard=hazard.name, instrument_number=uuid.uuid4().hex)
+        assert (await both.calls(city.house.hazard.SuspendSite, order)).unit == place.office
+
+
 async def test_a_closed_site_is_never_resumed(city: City) -> None:
     """A site closed down for good would be told to go on working, on the strength of its own closure."""
     site = await create_site(city.house, city.home.region, city.home.enterprise)
@@ -624,7 +662,7 @@ async def test_reports_and_orders_on_one_site_do_not_pass_each_other(city: City)
 
 INSERT_CLOSURE = """
     INSERT INTO hazard.site_order (id, site, region_code, kind, unit, instrument_number, hazard_id, orderer, order_time)
-    VALUES ($1, $2, '1303', 'CLOSE_DOWN', $1, $3, 'people/p', $4)
+    VALUES ($1, $2, '1303', 'CLOSE_DOWN', 'units/u', $1, $3, 'people/p', $4)
 """
 
 

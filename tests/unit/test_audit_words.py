@@ -13,12 +13,12 @@ from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.audit.timeline import LOCAL_ACTIVITY
-from services.audit.words import HAPPENED, OBJECTS, tell_entry
+from services.audit.words import BATCHES, HAPPENED, OBJECTS, tell_entry
 from services.kit.vocabulary import STATES
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDERS = frozenset({"_record", "_move", "_record_list", "_record_task", "Event", "Importer"})
-NAMED = frozenset({"word", "happened", "transition", "event_type"})
+NAMED = frozenset({"word", "happened", "transition", "event_type", "batch_type"})
 CONTEXTS = (accountability_pb2, duty_pb2, hazard_pb2, inspection_pb2, plan_pb2)
 
 
@@ -84,6 +84,18 @@ def test_everything_recorded_has_words(kind: str) -> None:
     _, known, happened = kind.split(".") if "." in kind else ("", "", kind)
     assert not known or all(OBJECTS[known])
     assert not happened or all(HAPPENED[happened])
+
+
+def test_every_batch_is_told_as_one() -> None:
+    """Of the thousand hazards of a batch, all but the first would have no beginning, or another one's name."""
+    batches = {
+        value
+        for path in (ROOT / "services").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword) and node.arg == "batch_type"
+        for value in strings(node.value)
+    }
+    assert batches == BATCHES
 
 
 def states() -> Iterator[str]:
