@@ -29,7 +29,8 @@ CREATE TEMPORARY TABLE import_row (
     disposition text NOT NULL,
     description text NOT NULL,
     open_time text NOT NULL,
-    write_off_time text
+    write_off_time text,
+    known boolean NOT NULL DEFAULT false
 ) ON COMMIT DROP
 """
 
@@ -45,21 +46,24 @@ FROM (
 WHERE import_row.legacy_id = repeated.legacy_id AND import_row.position > repeated.first
 """
 
-REFUSE_CONTRADICTIONS = """
+FIND_KNOWN = """
 UPDATE import_row
-SET problem = 'duplicate', faulty_column = CASE
+SET known = true, faulty_column = CASE
     WHEN hazard.site <> import_row.site THEN 'site_legacy_id'
     WHEN hazard.open_time <> import_row.open_time::timestamptz THEN 'open_date'
-    ELSE 'write_off_date'
+    WHEN hazard.write_off_reason = 'LEGACY'
+        AND hazard.write_off_time IS DISTINCT FROM import_row.write_off_time::timestamptz THEN 'write_off_date'
 END
 FROM hazard
 WHERE import_row.problem IS NULL
     AND hazard.source_region_code = $1
     AND hazard.legacy_id = import_row.legacy_id
-    AND (hazard.site <> import_row.site
-        OR hazard.open_time <> import_row.open_time::timestamptz
-        OR hazard.write_off_reason = 'LEGACY'
-            AND hazard.write_off_time IS DISTINCT FROM import_row.write_off_time::timestamptz)
+"""
+
+REFUSE_CONTRADICTIONS = """
+UPDATE import_row
+SET problem = 'duplicate'
+WHERE problem IS NULL AND known AND faulty_column IS NOT NULL
 """
 
 LOCK_ORDERS = "LOCK TABLE site_order IN SHARE MODE"
@@ -72,9 +76,7 @@ FROM site_order
 WHERE import_row.problem IS NULL
     AND site_order.site = import_row.site AND site_order.kind = 'CLOSE_DOWN'
     AND (import_row.write_off_time IS NULL OR import_row.write_off_time::timestamptz > site_order.order_time)
-    AND NOT EXISTS (
-        SELECT FROM hazard WHERE hazard.source_region_code = $1 AND hazard.legacy_id = import_row.legacy_id
-    )
+    AND NOT known
 """
 
 INSERT_HAZARDS = """
@@ -89,9 +91,7 @@ WITH created AS (
         CASE WHEN write_off_time IS NULL THEN '' ELSE 'LEGACY' END,
         legacy_id, $6
     FROM import_row
-    WHERE problem IS NULL AND NOT EXISTS (
-        SELECT FROM hazard WHERE hazard.source_region_code = $6 AND hazard.legacy_id = import_row.legacy_id
-    )
+    WHERE problem IS NULL AND NOT known
     ORDER BY position
     RETURNING id, legacy_id, site, grade, disposition, open_time, write_off_time, region_code, unit_path
 ), started AS (
@@ -195,9 +195,10 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
 
     async def merge(connection: Connection) -> Merged:
         await connection.execute(REFUSE_REPEATED, timeout=IMPORT_SECONDS)
-        await connection.execute(REFUSE_CONTRADICTIONS, register, timeout=IMPORT_SECONDS)
+        await connection.execute(FIND_KNOWN, register, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
         await connection.execute(LOCK_ORDERS)
-        await connection.execute(REFUSE_CLOSED_SITES, register, timeout=IMPORT_SECONDS)
+        await connection.execute(REFUSE_CLOSED_SITES, timeout=IMPORT_SECONDS)
         start = rectification.RectificationStart("", call.now, due, "", "")
         created = await connection.fetch(
             INSERT_HAZARDS,

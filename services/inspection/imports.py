@@ -26,7 +26,8 @@ CREATE TEMPORARY TABLE import_row (
     unit_path text COLLATE "C" NOT NULL,
     visit_date text NOT NULL,
     purpose text NOT NULL,
-    inspector text NOT NULL
+    inspector text NOT NULL,
+    known boolean NOT NULL DEFAULT false
 ) ON COMMIT DROP
 """
 
@@ -42,19 +43,22 @@ FROM (
 WHERE import_row.id = repeated.id AND import_row.position > repeated.first
 """
 
-REFUSE_CONTRADICTIONS = """
+FIND_KNOWN = """
 UPDATE import_row
-SET problem = 'duplicate', faulty_column = CASE
+SET known = true, faulty_column = CASE
     WHEN visit.target <> import_row.site THEN 'site_legacy_id'
     WHEN visit.visit_date <> import_row.visit_date::date THEN 'visit_date'
     WHEN visit.purpose <> import_row.purpose THEN 'purpose'
-    ELSE 'inspector'
+    WHEN visit.legacy_inspector <> import_row.inspector THEN 'inspector'
 END
 FROM visit
-WHERE import_row.problem IS NULL
-    AND visit.id = import_row.id
-    AND (visit.target, visit.visit_date, visit.purpose, visit.legacy_inspector)
-        <> (import_row.site, import_row.visit_date::date, import_row.purpose, import_row.inspector)
+WHERE import_row.problem IS NULL AND visit.id = import_row.id
+"""
+
+REFUSE_CONTRADICTIONS = """
+UPDATE import_row
+SET problem = 'duplicate'
+WHERE problem IS NULL AND known AND faulty_column IS NOT NULL
 """
 
 INSERT_VISITS = """
@@ -64,7 +68,7 @@ WITH created AS (
     SELECT id, site, region_code, unit_path, visit_date::date, purpose, $1, $2, true, legacy_id,
         CASE WHEN legacy_id IS NULL THEN '' ELSE $3 END, inspector
     FROM import_row
-    WHERE problem IS NULL AND NOT EXISTS (SELECT FROM visit WHERE visit.id = import_row.id)
+    WHERE problem IS NULL AND NOT known
     ORDER BY position
     RETURNING id, legacy_id, target, visit_date, region_code, unit_path
 ), numbered AS (
@@ -117,6 +121,7 @@ def visit_importer(call: Call, register: str, sites: Sites) -> Importer[inspecti
 
     async def merge(connection: Connection) -> Merged:
         await connection.execute(REFUSE_DUPLICATES, timeout=IMPORT_SECONDS)
+        await connection.execute(FIND_KNOWN, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
         created = await connection.fetch(
             INSERT_VISITS, call.principal, call.now, register, BATCH_RESOURCES, timeout=IMPORT_SECONDS
