@@ -371,6 +371,18 @@ RULES: Mapping[str, tuple[str, str]] = {
     ),
     "site_colour_is_known": ("风险颜色须为蓝、黄、橙、红", "a risk colour is blue, yellow, orange or red"),
     "site_legacy_id_is_given": ("旧系统编号不得为空", "a legacy id is not empty"),
+    "site_register_goes_with_a_legacy_id": (
+        "没有旧系统编号的检查对象不属于任何旧系统台账",
+        "a site without a legacy id is of no register",
+    ),
+    "hazard_register_goes_with_a_legacy_id": (
+        "没有旧系统编号的隐患不属于任何旧系统台账",
+        "a hazard without a legacy id is of no register",
+    ),
+    "visit_register_goes_with_a_legacy_id": (
+        "没有旧系统编号的检查不属于任何旧系统台账",
+        "a visit without a legacy id is of no register",
+    ),
     "site_unit_and_path_go_together": ("责任单位与其单位路径须同时存在", "the unit of a site comes with its path"),
     "holiday_notice_lists_days_off": ("放假通知须列出放假日期", "a holiday notice lists days off"),
     "holiday_notice_day_is_off_or_worked": (
@@ -433,9 +445,15 @@ KEYS: Mapping[str, tuple[str, str]] = {
         "该统一社会信用代码的检查对象",
         "a site with this unified social credit code",
     ),
-    "site_legacy_id_is_unique": ("该旧系统编号的检查对象", "a site with this legacy id"),
+    "site_legacy_id_is_unique_in_its_register": (
+        "该旧系统台账中此编号的检查对象",
+        "a site with this legacy id in its register",
+    ),
     "appointment_one_lasting_per_post": ("该岗位的现任人员", "a present holder of the post"),
-    "hazard_legacy_id_is_unique": ("该旧系统编号的隐患", "a hazard with this legacy id"),
+    "hazard_legacy_id_is_unique_in_its_register": (
+        "该旧系统台账中此编号的隐患",
+        "a hazard with this legacy id in its register",
+    ),
     "site_order_instrument_number_is_used_once": (
         "该文书号的责令",
         "a site order with this instrument number",
@@ -444,8 +462,11 @@ KEYS: Mapping[str, tuple[str, str]] = {
         "对该检查对象尚在执行的同类责令",
         "an order of this kind in force on the site",
     ),
-    "tour_letter_number_is_used_once": ("该编号的反馈函", "a feedback letter with this number"),
-    "visit_legacy_id_is_unique": ("该旧系统编号的检查", "a visit with this legacy id"),
+    "tour_letter_number_is_used_once": ("本单位该编号的反馈函", "a feedback letter of this unit with this number"),
+    "visit_legacy_id_is_unique_in_its_register": (
+        "该旧系统台账中此编号的检查",
+        "a visit with this legacy id in its register",
+    ),
 }
 """Worded as what is there already."""
 SAME_ID = ("编号相同的记录", "a record with this id")
