@@ -351,6 +351,25 @@ def run(
     return outcome, sent
 
 
+def test_every_chunk_names_the_register(tmp_path: Path) -> None:
+    """The first chunk would go to the county's register and the others to that of the operator's post."""
+    path = table(
+        tmp_path / "a.csv", ("legacy_id", "site", "date"), ("1", "S1", "2012-01-01"), ("2", "S2", "2012-01-02")
+    )
+    for given, expected in (("130302", "regions/130302"), ("regions/13", "regions/13"), ("", "")):
+        named: list[str] = []
+
+        def take(_: str, messages: Iterator[Message], named: list[str] = named) -> kit_pb2.ImportReport:
+            for message in messages:
+                if message.HasField("header"):
+                    named.append(message.header.source_region)  # type: ignore[attr-defined]
+            return kit_pb2.ImportReport()
+
+        migration = Migration("visits", Source(path, VISITS), Place("130302"), source_region=given)
+        migrate(migration, migration.source.columns(), migration.key("x"), take, lambda phase, rows: None)
+        assert named == [expected] * 2
+
+
 def test_chunk_ids_are_those_of_the_content_the_options_and_the_place(tmp_path: Path) -> None:
     """A resumed import would send its rows under new ids, and an edited file get the old file's answers."""
     path = table(tmp_path / "a.csv", ("legacy_id", "name"), ("1", "a"))
@@ -360,6 +379,7 @@ def test_chunk_ids_are_those_of_the_content_the_options_and_the_place(tmp_path: 
         return Migration("sites", Source(path, SITES, chosen), **{"place": Place("1303"), **options}).key(content)
 
     assert key() == key()
+    assert key(source_region="130302") not in (key(), key(source_region="130303"))
     others = [
         key("0" * 64),
         key(place=Place("1304")),
