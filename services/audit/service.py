@@ -211,9 +211,7 @@ def own_entries(rows: Sequence[Any], name: str = "") -> list[Any]:
     """
     told = [row for row in rows if not row["type"].startswith(REFUSAL_PREFIX)]
     about = [name] if name else next((row["objects"][:1] for row in told), [])
-    return [
-        row for row in told if row["objects"][:1] == about or timeline.is_own(row["type"], row["objects"], name)
-    ]
+    return [row for row in told if row["objects"][:1] == about or timeline.is_own(row["type"], row["objects"], name)]
 
 
 def _whole(text: str) -> int:

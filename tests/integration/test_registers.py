@@ -28,7 +28,8 @@ from services.audit import verify
 from services.kit.db import role_password
 from services.kit.imports import BATCH_RESOURCES
 from services.kit.settings import required
-from tests.integration.house import Caller, Refusal, RunningHouse
+from tests.integration.examples import well_formed
+from tests.integration.house import Caller, Refusal, RunningHouse, rules_of
 from tests.integration.people import COUNTY, HOME, IN_OFFICE_SINCE, NEXT_DOOR, SIBLING_COUNTY, City, hire, register
 
 if TYPE_CHECKING:
@@ -247,11 +248,11 @@ async def test_imports_without_legacy_ids_take_no_register(city: City) -> None:
     regions = directory_pb2.ImportRegionsRequest(header=header)
     refusal = await refused(city.house.operator.sends(city.house.directory.ImportRegions, regions))
     assert refusal.fields == {"header.source_region": "not_applicable"}
-    items = duty_pb2.ImportDutyItemsRequest(
-        header=header, responsibility_list=city.home.names["dutyloop/ResponsibilityList"]
-    )
-    editor = city.home.people[policy_pb2.ROLE_LIST_EDITOR]
-    refusal = await refused(editor.sends(DutyServiceStub(city.house.channel).ImportDutyItems, items))
+    editor, duty = city.home.people[policy_pb2.ROLE_LIST_EDITOR], DutyServiceStub(city.house.channel)
+    rule = rules_of()["/dutyloop.duty.v1.DutyService/CreateResponsibilityList"]
+    draft = await editor.calls(duty.CreateResponsibilityList, well_formed(rule, {"dutyloop/Unit": city.home.office}))
+    items = duty_pb2.ImportDutyItemsRequest(header=header, responsibility_list=draft.name)
+    refusal = await refused(editor.sends(duty.ImportDutyItems, items))
     assert refusal.fields == {"header.source_region": "not_applicable"}
 
 

@@ -360,9 +360,8 @@ def test_every_chunk_names_the_register(tmp_path: Path) -> None:
         named: list[str] = []
 
         def take(_: str, messages: Iterator[Message], named: list[str] = named) -> kit_pb2.ImportReport:
-            for message in messages:
-                if message.HasField("header"):
-                    named.append(message.header.source_region)  # type: ignore[attr-defined]
+            headed = [message for message in messages if message.HasField("header")]
+            named.extend(message.header.source_region for message in headed)  # type: ignore[attr-defined]
             return kit_pb2.ImportReport()
 
         migration = Migration("visits", Source(path, VISITS), Place("130302"), source_region=given)
