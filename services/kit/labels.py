@@ -169,6 +169,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "record_time": ("记录时间", "recorded"),
     "recorded_time": ("记录时间", "recorded"),
     "recorder": ("记录人", "recorder"),
+    "look_backer": ("回头看人", "looked back by"),
     "rectifier": ("整改人", "rectifier"),
     "recurrence": ("频次", "recurrence"),
     "reference": ("编号", "reference"),
