@@ -326,6 +326,13 @@ async def list_measures(at: Stock, by: Caller) -> Sequence[Message]:
     ]
 
 
+@CASES.of(accountability_pb2.HandOnSupervisionCaseRequest)
+async def hand_on_supervision_case(at: Stock, by: Caller) -> Message:
+    case = await at.supervision()
+    request = accountability_pb2.HandOnSupervisionCaseRequest(name=case.name, unit=at.office)
+    return await timed(at, at.house.service(), request)
+
+
 @CASES.of(accountability_pb2.RecordRungRequest)
 async def record_rung(at: Stock, by: Caller) -> Message:
     return await at.rung((await at.supervision()).name)
