@@ -99,7 +99,7 @@ class SiteStore:
     """
 
     async def update_site(self, call: Call, site: directory_pb2.Site, changes: frozenset[str]) -> directory_pb2.Site:
-        """Change the named fields of a site. Raises StaleEtag, and InvalidFields on a moved region."""
+        """Change the named fields of a site. Raises StaleEtag, and InvalidFields on a moved region or register."""
         unit_id = optional_id(site.unit, "units", "site.unit")
         async with self._database.command(call) as tx:
             row = await tx.fetchrow(self.LOCK_SITE, id_of(site.name, "sites", "site.name"))
@@ -108,6 +108,8 @@ class SiteStore:
             call.scope.require(site.name, row["region_code"], row["unit_path"])
             require_etag(site.name, site.etag, row)
             require_unmoved("site.region", site.region, name_of("regions", row["region_code"]))
+            source_region = name_of("regions", row["source_region_code"])
+            require_unmoved("site.source_region", site.source_region, source_region)
             if "unit" in changes:
                 found = returned(
                     await tx.fetchrow(self.SELECT_SITE_REFERENCES, row["region_code"], unit_id, "", "", "")

@@ -131,7 +131,11 @@ class Stock:
     async def legacy_site(self) -> directory_pb2.Site:
         """Return a site that the old systems know."""
         site = directory_pb2.Site(
-            display_name="老厂", region=self.place.region, unit=self.enterprise, legacy_id=uuid.uuid4().hex
+            display_name="老厂",
+            region=self.place.region,
+            unit=self.enterprise,
+            legacy_id=uuid.uuid4().hex,
+            source_region=self.place.region,
         )
         request = directory_pb2.CreateSiteRequest(site=site)
         return await self.once("legacy site", lambda: self.does(self.house.operator, request))

@@ -43,9 +43,9 @@ class Examples(dict[str, Example]):
         return [made] if isinstance(made, Message) else made
 
 
-def header() -> kit_pb2.ImportHeader:
+def header(source_region: str = "") -> kit_pb2.ImportHeader:
     """Return the header of an import that is kept."""
-    return kit_pb2.ImportHeader(request_id=uuid.uuid4().hex)
+    return kit_pb2.ImportHeader(request_id=uuid.uuid4().hex, source_region=source_region)
 
 
 async def timed(at: Stock, by: Caller, request: Message) -> Message:

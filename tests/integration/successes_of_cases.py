@@ -99,10 +99,10 @@ async def record_tour_transition(at: Stock, by: Caller) -> Message:
 
 
 @CASES.of(inspection_pb2.ImportVisitsRequest)
-async def import_visits(at: Stock, by: Caller) -> Message:
+async def import_visits(at: Stock, by: Caller) -> Sequence[Message]:
     site = await at.legacy_site()
     row = inspection_pb2.LegacyVisitRow(row=1, site_legacy_id=site.legacy_id, visit_date=OLD_DAY, purpose="检查")
-    return inspection_pb2.ImportVisitsRequest(header=header(), rows=[row])
+    return [inspection_pb2.ImportVisitsRequest(header=each, rows=[row]) for each in (header(), header(at.place.region))]
 
 
 # Hazard
@@ -190,7 +190,7 @@ async def list_hazards(at: Stock, by: Caller) -> Message:
 
 
 @CASES.of(hazard_pb2.ImportHazardsRequest)
-async def import_hazards(at: Stock, by: Caller) -> Message:
+async def import_hazards(at: Stock, by: Caller) -> Sequence[Message]:
     row = hazard_pb2.LegacyHazardRow(
         row=1,
         legacy_id=uuid.uuid4().hex,
@@ -201,7 +201,7 @@ async def import_hazards(at: Stock, by: Caller) -> Message:
         open_date=OLD_DAY,
         write_off_date=OLD_DAY,
     )
-    return hazard_pb2.ImportHazardsRequest(header=header(), rows=[row])
+    return [hazard_pb2.ImportHazardsRequest(header=each, rows=[row]) for each in (header(), header(at.place.region))]
 
 
 @CASES.of(hazard_pb2.RecordHazardTransitionRequest)

@@ -104,12 +104,17 @@ def _site(at: Stock, *, of: str | None = None, name: str = "") -> directory_pb2.
 
 @RECORDS.of(directory_pb2.CreateSiteRequest)
 async def create_site(at: Stock, by: Caller) -> Sequence[Message]:
-    return [directory_pb2.CreateSiteRequest(site=site) for site in (_site(at, of=""), _site(at))]
+    listed = _site(at)
+    listed.legacy_id, listed.source_region = uuid.uuid4().hex, at.place.region
+    return [directory_pb2.CreateSiteRequest(site=site) for site in (_site(at, of=""), _site(at), listed)]
 
 
 @RECORDS.of(directory_pb2.UpdateSiteRequest)
-async def update_site(at: Stock, by: Caller) -> Message:
-    return directory_pb2.UpdateSiteRequest(site=_site(at, name=await at.fresh_site()))
+async def update_site(at: Stock, by: Caller) -> Sequence[Message]:
+    listed = await at.legacy_site()
+    listed.ClearField("etag")
+    sites = (_site(at, name=await at.fresh_site()), listed)
+    return [directory_pb2.UpdateSiteRequest(site=site) for site in sites]
 
 
 @RECORDS.of(directory_pb2.ImportSitesRequest)
@@ -118,7 +123,10 @@ async def import_sites(at: Stock, by: Caller) -> Sequence[Message]:
     for site in sites:
         site.legacy_id = uuid.uuid4().hex
     rows = [directory_pb2.SiteRow(row=1, site=site) for site in sites]
-    return [directory_pb2.ImportSitesRequest(header=header(), rows=[row]) for row in rows]
+    requests = [directory_pb2.ImportSitesRequest(header=header(), rows=[row]) for row in rows]
+    listed = directory_pb2.ImportSitesRequest(header=header(at.place.region), rows=[rows[1]])
+    listed.rows[0].site.legacy_id, listed.rows[0].site.source_region = uuid.uuid4().hex, at.place.region
+    return [*requests, listed]
 
 
 @RECORDS.of(directory_pb2.ListSitesRequest)
