@@ -6,7 +6,7 @@ The workflow is the process authority; this module only carries the question and
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import orjson
@@ -46,17 +46,17 @@ MessageKey = tuple[str, str]
 SELECT_MESSAGES = """
 SELECT kind, workflow_id, name, at, argument, message_id
 FROM case_message
-WHERE delivered_time IS NULL AND created_time < now() - $2::interval
+WHERE delivered_time IS NULL AND created_time < greatest(now() - $2::interval, $3::timestamptz)
 ORDER BY max(attempts) OVER (PARTITION BY workflow_id), created_time, workflow_id
 LIMIT $1
 """
 SELECT_MESSAGES_OF_CASE = """
 SELECT kind, workflow_id, name, at, argument, message_id
 FROM case_message
-WHERE workflow_id = $1
+WHERE workflow_id = $1 AND created_time < coalesce($2::timestamptz, 'infinity')
 ORDER BY created_time
 """
-NO_TIME, FRESH = timedelta(0), timedelta(seconds=1.5)
+FRESH = timedelta(seconds=1.5)
 """Younger messages are being delivered by the process that wrote them."""
 SELECT_WAITING = "SELECT EXISTS (SELECT FROM case_message WHERE workflow_id = $1 AND kind = 'start')"
 COUNT_ATTEMPT = "UPDATE case_message SET attempts = attempts + 1 WHERE workflow_id = $1 AND message_id = $2"
@@ -67,6 +67,8 @@ WHERE case_message.workflow_id = done.workflow_id AND case_message.message_id = 
     AND delivered_time IS NULL
 """
 DELIVER_AGAIN = "UPDATE case_message SET delivered_time = NULL WHERE delivered_time IS NOT NULL"
+SELECT_NOW = "SELECT clock_timestamp()"
+SELECT_BEHIND = "SELECT EXISTS (SELECT FROM case_message WHERE delivered_time IS NULL AND created_time < $1)"
 # Long enough for what Temporal was told to have reached its disk: an operating system writes within half a minute.
 KEPT = timedelta(seconds=60)
 SELECT_LAST_KEPT = """
@@ -97,6 +99,7 @@ class Cases:
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
         self._delivered: list[MessageKey] = []
         self._caught_up = False
+        self._forgetful_until: datetime | None = None
         database.tell_cases = self.tell_at_once
 
     async def act(self, call: Call, workflow_id: str, update: str, action: dict[str, Any], answer: type[M]) -> M:
@@ -144,7 +147,8 @@ class Cases:
 
     async def _remind(self, workflow_id: str) -> None:
         """Tell a case what it may have forgotten, before anybody acts on it. Raises TimeoutError when it fails."""
-        rows = await self._database.fetch(SELECT_MESSAGES_OF_CASE, workflow_id)
+        # What was written since is known to the case, or still under way there: it must not be waited for.
+        rows = await self._database.fetch(SELECT_MESSAGES_OF_CASE, workflow_id, self._forgetful_until)
         if rows and await self._tell_cases([CaseMessage(*row.values()) for row in rows], RELAY_DELIVERY_SECONDS):
             raise TimeoutError
 
@@ -248,19 +252,19 @@ class Cases:
 
     async def run_relay(self) -> None:
         """Deliver, for ever, what a crash or an outage left undelivered, and clear away what was kept long enough."""
-        started = False
         clear_at = 0.0
         while True:
             rows, left = [], 0
             try:
-                if not started:  # what was told before this process may have been forgotten since
-                    await self._database.execute(DELIVER_AGAIN)
-                    started = True
+                if self._forgetful_until is None:  # what was told before this process may have been forgotten since
+                    await self._tell_all_again()
                 await self._note_delivered()
-                rows = await self._database.fetch(SELECT_MESSAGES, RELAY_BATCH, FRESH if self._caught_up else NO_TIME)
+                rows = await self._database.fetch(SELECT_MESSAGES, RELAY_BATCH, FRESH, self._forgetful_until)
                 left = await self._tell_cases([CaseMessage(*row.values()) for row in rows], RELAY_DELIVERY_SECONDS)
                 await self._note_delivered()
-                self._caught_up = self._caught_up or (not left and len(rows) < RELAY_BATCH)
+                if not self._caught_up:
+                    behind = await self._database.fetchval(SELECT_BEHIND, self._forgetful_until)
+                    self._caught_up = not behind
                 if self._caught_up and time.monotonic() > clear_at:
                     await self._clear()
                     clear_at = time.monotonic() + CLEARING_SECONDS
@@ -269,6 +273,13 @@ class Cases:
                 rows, left = [], 0
             if left or len(rows) < RELAY_BATCH:
                 await asyncio.sleep(RELAY_PAUSE_SECONDS)
+
+    async def _tell_all_again(self) -> None:
+        """Have everything kept so far delivered once more; until that is done, cases are reminded one by one."""
+        self._caught_up = False
+        until: datetime = await self._database.fetchval(SELECT_NOW)
+        await self._database.execute(DELIVER_AGAIN)
+        self._forgetful_until = until
 
     async def _note_delivered(self) -> None:
         """Mark what this process has delivered since, in one go."""
@@ -289,8 +300,7 @@ class Cases:
         last = await self._database.fetchrow(SELECT_LAST_KEPT, KEPT)
         if last is not None and not await self._is_known(last["kind"], last["workflow_id"], last["message_id"]):
             logger().error("cases_forgot_messages", workflow_id=last["workflow_id"])
-            self._caught_up = False
-            await self._database.execute(DELIVER_AGAIN)
+            await self._tell_all_again()
             return
         await self._database.execute(DELETE_KEPT, KEPT)
 
