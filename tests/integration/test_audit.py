@@ -250,7 +250,8 @@ async def test_lists_are_filtered_and_paged_by_position(office: Office) -> None:
     assert about == await office.listed(workflow_id=office.workflow_id)
     by = office.city.responsible.name
     assert {each.actor for each in await office.listed(actor=by)} == {by}
-    assert await office.listed(after_position=positions[-1]) == []
+    rest = await office.listed(after_position=positions[3])
+    assert rest[: len(whole) - 4] == whole[4:]  # what others wrote meanwhile may follow
     later = await office.listed(start_time=about[-1].business_time, object=office.hazard)
     assert [each.name for each in later][-1] == about[-1].name
     assert await office.listed(end_time=about[0].business_time, object=office.hazard) == []
