@@ -147,8 +147,14 @@ class Guard:
         )
 
     async def recheck(self, call: Call) -> None:
-        """Raise RoleMissing when the caller's reach has changed since the stream began."""
-        if not call.internal and (await self._access.reach(call.principal, call.rule.roles)).scope != call.scope:
+        """Raise RoleMissing when the caller has lost a post that counted when the stream began.
+
+        The reach alone does not tell: another post may go as far and open less.
+        """
+        if call.internal:
+            return
+        held = (await self._access.reach(call.principal, call.rule.roles)).grants
+        if any(grant not in held for grant in call.grants):
             raise RoleMissing(method=call.rule.name)
 
     def authorise(self, call: Call) -> None:

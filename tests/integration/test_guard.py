@@ -25,7 +25,7 @@ from services.kit.call import Call
 from services.kit.server import MAX_METADATA_BYTES, RECEIPT_KEY
 from tests.integration.conftest import NewDatabase
 from tests.integration.house import NOBODY, Caller, Refusal, running_house
-from tests.integration.people import City, new_hazard
+from tests.integration.people import City, appoint, new_hazard, register
 
 GET_CLOCK = "/dutyloop.directory.v1.DirectoryService/GetClock"
 REVOKED_SECONDS = 5.0
@@ -293,6 +293,27 @@ async def test_a_revoked_follower_s_stream_ends(city: City, operator: Caller, ro
     with pytest.raises(grpc.aio.AioRpcError) as ended:
         while await follow.read():
             pass
+        pytest.fail("the stream ended without a refusal")
+    assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_follower_who_left_the_audit_office_sees_no_refusals(city: City, operator: Caller) -> None:
+    """A department system, once an auditor too, would be told who is refused what until it next calls anew."""
+    person = await register(city.house, city.home.office)
+    audits = await appoint(city.house, person, city.home.office, policy_pb2.ROLE_AUDITOR)
+    await appoint(city.house, person, city.home.office, policy_pb2.ROLE_DEPARTMENT_SYSTEM)
+    stub = AuditServiceStub(city.house.channel)
+    request = audit_pb2.FollowLedgerRequest(type_prefix="access.")
+    follow: Any = stub.FollowLedger(request, timeout=20, metadata=person.metadata())
+    directory = city.house.directory
+    await city.inspector.refused(directory.GetSite, directory_pb2.GetSiteRequest(name=city.next_door.site))
+    assert (await follow.read()).ledger_entries
+    await operator.calls(directory.EndAppointment, directory_pb2.EndAppointmentRequest(name=audits))
+    await asyncio.sleep(REVOKED_SECONDS)
+    await city.inspector.refused(directory.GetUnit, directory_pb2.GetUnitRequest(name=city.next_door.office))
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        while part := await follow.read():
+            assert all(city.next_door.office not in entry.objects for entry in part.ledger_entries)
         pytest.fail("the stream ended without a refusal")
     assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
