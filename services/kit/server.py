@@ -240,9 +240,13 @@ class _GuardedMethod:
         raise AssertionError("unreachable: a refused call aborts")
 
     async def _messages(self, raws: AsyncIterator[bytes], call: Call) -> AsyncIterator[Message]:
-        """Parse a client stream; its header makes the call repeatable, its bytes make up the body hash."""
+        """Parse a client stream; its header makes the call repeatable, its bytes make up the body hash.
+
+        Whoever loses his post while he sends is refused, at the latest when he has sent all.
+        """
         hasher = hashlib.sha256()
         async for raw in raws:
+            await self._guard.recheck(call)
             hasher.update(digest(raw))
             try:
                 message = self._request_class.FromString(raw)
@@ -254,6 +258,7 @@ class _GuardedMethod:
                 validate(message.header)  # type: ignore[attr-defined]
                 call.request_id = message.header.request_id  # type: ignore[attr-defined]
             yield message
+        await self._guard.recheck(call)
         call.body_hash = hasher.digest()
         if not call.request_id:
             raise invalid("header", "expected_header")

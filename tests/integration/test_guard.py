@@ -17,6 +17,7 @@ from dutyloop.audit.v1 import audit_pb2
 from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.temporal import EmbeddedTemporal
@@ -316,6 +317,33 @@ async def test_a_follower_who_left_the_audit_office_sees_no_refusals(city: City,
             assert all(city.next_door.office not in entry.objects for entry in part.ledger_entries)
         pytest.fail("the stream ended without a refusal")
     assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize("sends_on", [True, False])
+async def test_an_import_ends_with_the_post_of_who_sends_it(city: City, operator: Caller, *, sends_on: bool) -> None:
+    """A stream opened in time would let somebody removed from his post rewrite the register for another hour."""
+    mover = await city.hires(policy_pb2.ROLE_OPERATOR)
+    removed = asyncio.Event()
+    site = directory_pb2.Site(display_name="末班车", region=city.home.region, legacy_id=uuid.uuid4().hex)
+    last = [directory_pb2.ImportSitesRequest(rows=[directory_pb2.SiteRow(row=1, site=site)])]
+    header = kit_pb2.ImportHeader(request_id=uuid.uuid4().hex)
+
+    async def stream() -> AsyncIterator[directory_pb2.ImportSitesRequest]:
+        yield directory_pb2.ImportSitesRequest(header=header)
+        for message in [] if sends_on else last:
+            yield message
+        await removed.wait()
+        for message in last if sends_on else []:
+            yield message
+
+    call = city.house.directory.ImportSites(stream(), timeout=60, metadata=mover.metadata())
+    await call.wait_for_connection()
+    request = directory_pb2.EndAppointmentRequest(name=mover.appointment)
+    await operator.calls(city.house.directory.EndAppointment, request)
+    await asyncio.sleep(REVOKED_SECONDS)
+    removed.set()
+    assert grpc.StatusCode.PERMISSION_DENIED is (await status_of(call)).code
+    assert not await city.house.fetch("SELECT FROM directory.site WHERE legacy_id = $1", site.legacy_id)
 
 
 async def test_refusals_are_in_the_ledger(city: City) -> None:
