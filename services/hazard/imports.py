@@ -184,7 +184,8 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
             legacy_id,
             site.name,
             site.region_code,
-            site.unit or call.units[0],  # somebody must answer until the hazard is assigned
+            # Somebody must answer until the hazard is assigned.
+            site.unit or call.unit_reaching(site.region_code, site.unit_path),
             site.unit_path,
             grade,
             disposition,

@@ -52,7 +52,8 @@ class HazardService:
         if request.hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
             return await self._store.report(call, request.hazard, place, None, "")
         due = await self._directory.due_time(call.now, rectification.RectificationTerms().assign)
-        return await self._store.report(call, request.hazard, place, due, call.units[0])
+        fallback_unit = call.unit_reaching(place.region_code, place.unit_path)
+        return await self._store.report(call, request.hazard, place, due, fallback_unit)
 
     async def AssignHazard(self, request: hazard_pb2.AssignHazardRequest, call: Call) -> hazard_pb2.Hazard:
         """Assign a hazard to a unit."""

@@ -30,7 +30,7 @@ from services.kit.migrate import OWNER
 from services.kit.settings import required
 from tests.integration.conftest import NewDatabase
 from tests.integration.house import Caller, RunningHouse, running_house
-from tests.integration.people import IN_OFFICE_SINCE, City, create_site, create_unit, hire, new_hazard, settle
+from tests.integration.people import IN_OFFICE_SINCE, City, appoint, create_site, create_unit, hire, new_hazard, settle
 from workflows.payloads.rectification import workflow_id
 
 BEIJING = timezone(timedelta(hours=8))
@@ -738,6 +738,29 @@ async def test_an_imported_hazard_always_has_somebody_who_answers(city: City) ->
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     assert [case["unit"] for case in cases] == ["units/root"]
+
+
+async def test_the_unit_that_answers_at_first_is_the_one_whose_post_reaches_the_site(city: City) -> None:
+    """Another city would be supervised for a hazard that it has nothing to do with, and read about it."""
+    roles = (policy_pb2.ROLE_INSPECTOR, policy_pb2.ROLE_OPERATOR)
+    both = await hire(city.house, city.home.office, *roles)
+    await appoint(city.house, both, city.next_door.office, *roles)
+    directory, stub = city.house.directory, city.house.hazard
+    for place in (city.home, city.next_door):
+        legacy_id = uuid.uuid4().hex
+        site = directory_pb2.Site(
+            display_name="无主场所", region=place.region, legacy_id=legacy_id, source_region=place.region
+        )
+        created = await city.house.operator.calls(directory.CreateSite, directory_pb2.CreateSiteRequest(site=site))
+        await city.reports(both, site=created.name)
+        rows = legacy_hazards(legacy_hazard(1, legacy_id, day(await city.house.now(), -1)))
+        rows.header.source_region = place.region
+        assert (await both.sends(stub.ImportHazards, rows)).created == 1
+        messages = (
+            "SELECT argument FROM hazard.case_message JOIN hazard.hazard ON workflow_id = $2 || id WHERE site = $1"
+        )
+        started = await city.house.fetch(messages, created.name, workflow_id(""))
+        assert [orjson.loads(each["argument"])["fallback_unit"] for each in started] == [place.office] * 2
 
 
 async def test_the_ledger_is_listed_as_of_a_day(city: City) -> None:
