@@ -135,7 +135,7 @@ def check_facts(state: str, principal: str, subject: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Who would decide: the person, and the paths of the units in whose posts the person is a leader."""
+    """Who would decide: the person, and the paths of the units in whose posts he is a leader who reaches the case."""
 
     person: str
     unit_paths: Sequence[str]

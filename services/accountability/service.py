@@ -333,7 +333,8 @@ class AccountabilityService:
 
     async def _check_decider(self, call: Call, row: Row) -> list[str]:
         """Check who decides; return the paths of the units for which the person does."""
-        decider = rules.Decider(call.principal, await self._references.unit_paths(call.units))
+        units = call.units_reaching(row["region_code"], row["unit_path"])
+        decider = rules.Decider(call.principal, await self._references.unit_paths(units))
         parties = rules.Parties(row["subject"], row["opener"], row["handlers"])
         rules.check_decider(row["state"], decider, parties, row["unit_path"])
         return list(decider.unit_paths)

@@ -38,7 +38,11 @@ class Call:
 
     def unit_reaching(self, region_code: str, unit_path: str = "") -> str:
         """Return the unit of the first of those posts that reaches a resource: the one the caller acts for there."""
-        return next(grant.unit for grant in self.grants if scope_of([grant]).covers(region_code, unit_path))
+        return self.units_reaching(region_code, unit_path)[0]
+
+    def units_reaching(self, region_code: str, unit_path: str = "") -> tuple[str, ...]:
+        """Return the units of those posts that reach a resource; what the caller is elsewhere does not count there."""
+        return tuple(grant.unit for grant in self.grants if scope_of([grant]).covers(region_code, unit_path))
 
     @property
     def posts(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from dutyloop.policy.v1 import policy_pb2
 from tests.integration.house import Caller, Refusal
-from tests.integration.people import City, register
+from tests.integration.people import City, appoint, register
 
 EFFECTIVE, LATER = Date(year=2000, month=1, day=1), Date(year=2001, month=1, day=1)
 
@@ -195,6 +195,17 @@ async def test_opener_does_not_decide(city: City) -> None:
             " decision = 'CIRCULAR', instrument_number = '1' WHERE id = $1",
             opened.name.removeprefix("accountabilityCases/"),
         )
+
+
+async def test_a_post_elsewhere_makes_no_judge_of_a_subordinate(city: City) -> None:
+    """A subordinate who also leads something in another city would decide over his own superior."""
+    leader = city.home.people[policy_pb2.ROLE_LEADER].name
+    case = await inquiry(city, leader, (await city.reports()).name)
+    await with_facts(city, case.name)
+    below = await city.hires(policy_pb2.ROLE_LEADER, unit=city.home.enterprise)
+    await appoint(city.house, below, city.next_door.office, policy_pb2.ROLE_LEADER)
+    refusal = await below.refused(stub(city).DecideAccountabilityCase, decision(case.name))
+    assert refusal.metadata == {"rule": "decider_is_no_subordinate_of_the_subject"}
 
 
 async def test_subject_without_a_post_reads_and_appeals(city: City) -> None:
