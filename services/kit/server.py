@@ -193,7 +193,7 @@ class _GuardedMethod:
 
     async def unary(self, raw: bytes, context: Context) -> bytes:
         """Serve one call. Spelt out what ``_served`` does for streams: most calls pass here, and each layer costs."""
-        started = perf_counter()
+        started, ended = perf_counter(), False
         guard, call, refusal = self._guard, None, None
         token, locale = guard.introduction(context)
         try:
@@ -207,13 +207,14 @@ class _GuardedMethod:
                 async with asyncio.timeout_at(call.deadline):
                     answer = await self._answer(request, call)
                 self._send_receipts(call, context)
+                ended = True
                 return answer
             finally:
                 guard.leave_place(internal=internal)
         except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
             refusal = as_refusal(error, self._rule, call)
         finally:
-            self._log(call, refusal, perf_counter() - started)
+            self._log(call, refusal, perf_counter() - started, ended=ended)
         await self._refuse(context, call, refusal, locale)
         raise AssertionError("unreachable: a refused call aborts")
 
@@ -305,7 +306,7 @@ class _GuardedMethod:
     @asynccontextmanager
     async def _served(self, context: Context) -> AsyncIterator[Call]:
         """Admit a stream, and turn whatever goes wrong inside into a status that gives nothing away."""
-        started = perf_counter()
+        started, ended = perf_counter(), False
         guard, call, refusal = self._guard, None, None
         token, locale = guard.introduction(context)
         try:
@@ -316,12 +317,13 @@ class _GuardedMethod:
                 call = await guard.identify(self._rule, subject, context, locale)
                 guard.authorise(call)
                 yield call
+                ended = True
             finally:
                 guard.leave_place(internal=internal)
         except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
             refusal = as_refusal(error, self._rule, call)
         finally:
-            self._log(call, refusal, perf_counter() - started)
+            self._log(call, refusal, perf_counter() - started, ended=ended)
         if refusal is not None:
             await self._refuse(context, call, refusal, locale)
 
@@ -343,10 +345,12 @@ class _GuardedMethod:
         except Exception as error:  # noqa: BLE001 (the refusal stands even when it cannot be written down)
             logger().error("refusal_not_recorded", rpc=self._rule.path, error=type(error).__name__)
 
-    def _log(self, call: Call | None, refusal: DomainError | None, seconds: float) -> None:
+    def _log(self, call: Call | None, refusal: DomainError | None, seconds: float, *, ended: bool) -> None:
+        """Log a call: one that neither ended nor was refused was given up by its caller."""
+        unrefused = "OK" if ended else "CANCELLED"
         log_served(
             rpc=self._rule.path,
-            code="OK" if refusal is None else STATUS[type(refusal)].name,
+            code=STATUS[type(refusal)].name if refusal else unrefused,
             reason=refusal.reason if refusal else "",
             principal=call.principal if call else "",
             request_id=call.request_id if call else "",

@@ -22,6 +22,7 @@ from dutyloop.policy.v1 import policy_pb2
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.service import DirectoryService
+from services.kit import server
 from services.kit.call import Call
 from services.kit.server import MAX_METADATA_BYTES, RECEIPT_KEY
 from tests.integration.conftest import NewDatabase
@@ -465,6 +466,26 @@ async def test_overload_is_answered_while_the_worker_goes_on(
         slow_reads()
         assert len(await asyncio.gather(*held)) == 6
         await house.operator.calls(house.directory.GetClock, directory_pb2.GetClockRequest())
+
+
+async def test_a_call_given_up_is_not_logged_as_served(
+    slow_reads: Callable[[], None], narrow: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks for what made callers give up would find that everything went well."""
+    codes = asyncio.Queue[str]()
+
+    def note(*, rpc: str, code: str, **_: object) -> None:
+        if rpc.endswith("/GetUnit"):
+            codes.put_nowait(code)
+
+    monkeypatch.setattr(server, "log_served", note)
+    async with narrow() as house:
+        request = directory_pb2.GetUnitRequest(name="units/root")
+        call = house.directory.GetUnit(request, timeout=20, metadata=house.operator.metadata())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(call), 0.3)
+        call.cancel()
+        assert await asyncio.wait_for(codes.get(), 3) == "CANCELLED"
 
 
 async def test_cancelled_calls_give_their_places_back(city: City) -> None:
