@@ -21,7 +21,7 @@ from services.kit.paging import page_of
 from services.kit.serve import House
 
 PAGE_BYTES = 2_000_000
-"""A page of large entries ends early, well below the cap of a message."""
+"""A page of large entries ends early, and a follower's message, well below the cap of a message."""
 FOLLOW_BATCH = 200
 FOLLOW_POLL_SECONDS = 0.5
 SIGN_OF_LIFE_SECONDS = 15.0
@@ -177,14 +177,19 @@ class AuditService:
         ending = False
         while not ending:
             rows = await self._store.follow_entries(call.scope, audited, position, request.type_prefix, FOLLOW_BATCH)
-            if rows:
-                position = rows[-1]["position"]
             ending = loop.time() >= ends
-            silent = loop.time() - silent_since >= SIGN_OF_LIFE_SECONDS and position >= 0
-            response = audit_pb2.FollowLedgerResponse(position=max(position, 0))
+            response, room = audit_pb2.FollowLedgerResponse(), PAGE_BYTES
             for row in rows:
+                position = row["position"]
                 if row["kept"]:
-                    entry_message(row, response.ledger_entries.add())
+                    room -= entry_message(row, response.ledger_entries.add()).ByteSize()
+                if room < 0:  # entries that tell of an import are large: what a caller takes in one message is not
+                    response.position = told = position
+                    yield response
+                    response, room = audit_pb2.FollowLedgerResponse(), PAGE_BYTES
+                    silent_since = loop.time()
+            response.position = max(position, 0)
+            silent = loop.time() - silent_since >= SIGN_OF_LIFE_SECONDS and position >= 0
             if response.ledger_entries or silent or (ending and position > told):
                 silent_since, told = loop.time(), position
                 yield response

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import hashlib
 import json
+import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +28,7 @@ from dutyloop.policy.v1 import policy_pb2
 from services.audit import checkpoints, merkle, verify
 from services.kit.codec import data_converter
 from services.kit.crypto import load_signing_key
+from services.kit.imports import BATCH_RESOURCES
 from tests.integration.house import Caller, Refusal, RunningHouse, rules_of
 from tests.integration.people import COUNTY, SIBLING_COUNTY, City, create_unit, hire, new_hazard
 from tests.integration.stock import Stock
@@ -409,3 +412,32 @@ async def test_the_ledger_of_a_living_house_verifies(office: Office) -> None:
     assert result.problems == []
     assert result.entries > 0
     assert result.receipts > 0
+
+
+# Last, for what it imports lies in every list
+
+
+async def test_a_large_import_does_not_cut_a_follower_off(office: Office) -> None:
+    """The entries that tell of a ledger moved in would exceed what a client takes, each time it comes back for them."""
+    city, house, batches = office.city, office.house, 8
+    rows = [
+        directory_pb2.SiteRow(
+            row=row, site=directory_pb2.Site(display_name="厂" * 200, region=city.home.region, legacy_id=f"large-{row}")
+        )
+        for row in range(1, batches * BATCH_RESOURCES + 1)
+    ]
+    header = kit_pb2.ImportHeader(request_id=uuid.uuid4().hex)
+    starts = range(0, len(rows), BATCH_RESOURCES)
+    parts = [directory_pb2.ImportSitesRequest(rows=rows[start : start + BATCH_RESOURCES]) for start in starts]
+    opening = directory_pb2.ImportSitesRequest(header=header)
+    operator = city.home.people[policy_pb2.ROLE_OPERATOR]
+    await operator.sends(house.directory.ImportSites, opening, *parts)
+    imported = "directory.site.imported"
+    whole = "SELECT count(position) = count(*) AS sequenced FROM ledger.entry WHERE request_id = $1"
+    deadline = time.monotonic() + 30
+    while not (await house.fetch(whole, header.request_id))[0]["sequenced"]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    sent = await followed(office, office.auditor, 5, type_prefix=imported)
+    assert len([each for each in sent if each.objects]) == batches
+    assert [each.position for each in sent] == sorted({each.position for each in sent})
