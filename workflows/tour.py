@@ -50,6 +50,15 @@ from workflows.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)
+class Missed:
+    """What a unit should have done by now, and what settles it."""
+
+    matter: str
+    unit: str
+    settled: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Supervised:
     """A supervision case that this tour opened, and what settles it."""
 
@@ -82,9 +91,11 @@ class Tour:
             seen = self._actions
             overdue = await self._deadline.reached_before(self._acted_since(seen))
             async with self._one_action:
-                if overdue and self._actions == seen:
-                    await self._overdue()
-                await self._end_supervision()
+                missed = await self._overdue() if overdue and self._actions == seen else ()
+            # Without the lock: while accountability is down, people must still be able to act on the tour.
+            for each in missed:
+                await self._supervise(each)
+            await self._end_supervision()
         await notice
         await workflow.wait_condition(workflow.all_handlers_finished)
         return TourResult(start.tour, self._tour.state)
@@ -184,26 +195,27 @@ class Tour:
                 if not self._is_closed():
                     await self._record("notice_given", self._tour, None)
 
-    async def _overdue(self) -> None:
-        """Act on a term that ran out; then only an action ends the wait, unless another term follows."""
+    async def _overdue(self) -> tuple[Missed, ...]:
+        """Act on a term that ran out, and return what was missed; only an action ends the wait for it."""
         self._deadline.move(None)
         state = self._tour.state
         if state == "STARTED" and not self._visits_ended:
-            await self._end_visits()
-        elif state == "FEEDBACK":
-            for addressee in self._addressees:
-                if addressee.target not in self._reported:
-                    await self._supervise(
-                        f"report_rectification {addressee.target}",
-                        addressee.unit or self._start.unit,
-                        self._has_reported(addressee.target),
-                    )
-        else:
-            matter = {"PLANNED": "draw", "DRAWN": "start", "STARTED": "issue_letter", "REPORTED": "close"}[state]
-            await self._supervise(matter, self._start.unit, self._has_left(state))
+            return await self._end_visits()
+        if state == "FEEDBACK":
+            return tuple(
+                Missed(
+                    f"report_rectification {each.target}",
+                    each.unit or self._start.unit,
+                    self._has_reported(each.target),
+                )
+                for each in self._addressees
+                if each.target not in self._reported
+            )
+        matter = {"PLANNED": "draw", "DRAWN": "start", "STARTED": "issue_letter", "REPORTED": "close"}[state]
+        return (Missed(matter, self._start.unit, self._has_left(state)),)
 
-    async def _end_visits(self) -> None:
-        """The days for visits are over: what was missed is supervised, and the letter's term begins."""
+    async def _end_visits(self) -> tuple[Missed, ...]:
+        """The days for visits are over: what was missed is to be supervised, and the letter's term begins."""
         unvisited = await workflow.execute_local_activity_method(
             InspectionActivities.count_unvisited_targets,
             self._start.tour,
@@ -213,19 +225,20 @@ class Tour:
         await self._record("visits_ended", self._tour, None, term=self._start.terms.letter)
         self._visits_ended = True
         self._deadline.move(self._tour.due_time)
-        if unvisited:
-            await self._supervise("visit", self._start.unit, self._has_left("STARTED"))
+        return (Missed("visit", self._start.unit, self._has_left("STARTED")),) if unvisited else ()
 
-    async def _supervise(self, matter: str, unit: str, settled: Callable[[], bool]) -> None:
+    async def _supervise(self, missed: Missed) -> None:
+        if missed.settled():  # while another's supervision was opened
+            return
         try:
             opened = await workflow.execute_activity_method(
                 AccountabilityActivities.open_supervision,
                 OpenSupervision(
-                    step=step("supervise", derived_id(matter)),
+                    step=step("supervise", derived_id(missed.matter)),
                     business_time=self._clock.now(),
                     source="TOUR_FINDING",
-                    matter=matter,
-                    unit=unit,
+                    matter=missed.matter,
+                    unit=missed.unit,
                     tour=self._start.tour,
                 ),
                 start_to_close_timeout=SERVICE_CALL_TIMEOUT,
@@ -235,7 +248,7 @@ class Tour:
             # A refused opening must not end the tour's own case; the red light and the log remain.
             workflow.logger.error("supervision_not_opened", extra={"cause": type(error.cause).__name__})
             return
-        self._supervised.append(Supervised(opened, settled))
+        self._supervised.append(Supervised(opened, missed.settled))
 
     async def _end_supervision(self) -> None:
         settled = [each for each in self._supervised if each.settled()]

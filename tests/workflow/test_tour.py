@@ -54,6 +54,8 @@ class City:
     concluded: list[ConcludeSupervision] = field(default_factory=list)
     unvisited: int = 0
     refused_transition: str = ""
+    accountability_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    accountability_answers: asyncio.Event = field(default_factory=asyncio.Event)
 
     @activity.defn(name="make_seed")
     async def make_seed(self) -> str:
@@ -74,6 +76,8 @@ class City:
 
     @activity.defn(name="open_supervision")
     async def open_supervision(self, opening: OpenSupervision) -> str:
+        self.accountability_asked.set()
+        await self.accountability_answers.wait()
         self.opened.append(opening)
         return f"supervisionCases/{len(self.opened)}"
 
@@ -157,6 +161,7 @@ def report(target: str) -> Report:
 async def city(temporal_client: Client) -> AsyncIterator[City]:
     """A worker with fake services."""
     fake = City()
+    fake.accountability_answers.set()
     async with Worker(
         temporal_client,
         task_queue=f"tour-{id(fake)}",
@@ -320,6 +325,23 @@ async def test_every_missed_term_is_supervised_once_until_somebody_acts(temporal
         assert [each.supervision_case for each in city.concluded] == [f"supervisionCases/{n}" for n in range(1, 7)]
         assert {each.source for each in city.opened} == {"TOUR_FINDING"}
         await tour.replays()
+
+
+async def test_a_tour_goes_on_while_accountability_is_down(temporal_client: Client, city: City) -> None:
+    """Nobody could draw, start or close an overdue tour for as long as another service is away."""
+    async with running(temporal_client, city) as tour:
+        city.accountability_answers.clear()
+        living = asyncio.create_task(tour.live_until(OPENED + timedelta(days=2)))
+        await asyncio.wait_for(city.accountability_asked.wait(), 20)
+        try:
+            draw = DrawInspectors("cd" * 32, "", (), by("planner"))
+            await asyncio.wait_for(tour.act("draw_inspectors", draw), 5)
+        finally:
+            city.accountability_answers.set()
+            await living
+        await tour.settles(1)
+        assert (city.opened[0].matter, city.concluded[0].supervision_case) == ("draw", "supervisionCases/1")
+        await tour.act("start_tour", StartTour(by("planner")))
 
 
 async def test_complete_visits_are_not_supervised(temporal_client: Client, city: City) -> None:
