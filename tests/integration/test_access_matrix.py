@@ -2,7 +2,7 @@
 
 Generated from the descriptors and measured over the wire, on real things in the state that each method starts from:
 whoever may, succeeds. After a deliberate change run
-``pytest tests/integration/test_access_matrix.py --update-golden`` and review the difference like code.
+``make test ARGS="tests/integration/test_access_matrix.py --update-golden"`` and review the difference like code.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ from tests.integration.successes_of_cases import CASES
 from tests.integration.successes_of_records import RECORDS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "access_matrix.csv"
-REGENERATE = "review it, then run: pytest tests/integration/test_access_matrix.py --update-golden"
+REGENERATE = 'run make test ARGS="tests/integration/test_access_matrix.py --update-golden" and review the new rows'
 ADD_EXAMPLE = "add a request with which an allowed caller succeeds to tests/integration/successes_of_{records,cases}.py"
 EXAMPLES = Examples(RECORDS | CASES)
 RULES = rules_of(hosted_services())

@@ -9,7 +9,15 @@ import pytest
 from google.protobuf.descriptor import EnumDescriptor
 
 from dutyloop.kit.v1 import kit_pb2
-from services.kit.catalogue import LOCALES, Locale, describe_field, describe_reason, describe_state, describe_value
+from services.kit.catalogue import (
+    LOCALES,
+    PROBLEMS,
+    Locale,
+    describe_field,
+    describe_reason,
+    describe_state,
+    describe_value,
+)
 from services.kit.policy import CONTEXTS
 from services.kit.rulebook import KEYS, RULES
 from services.kit.vocabulary import ACTIONS, SETTINGS, STATES, VALUES
@@ -66,6 +74,18 @@ def told() -> Iterator[str]:
                         yield name
 
 
+def problems() -> Iterator[str]:
+    """Yield the literal problems with which a field is refused."""
+    for tree in TREES:
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Name(id="invalid" | "Violation"), args=[_, problem, *_]):
+                    for each in (problem.body, problem.orelse) if isinstance(problem, ast.IfExp) else (problem,):
+                        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                            yield each.value
+
+
+FOUND = sorted(set(problems()))
 RAISED = sorted(filter(RULE_TOKEN.fullmatch, set(keywords("rule"))))
 CHECKS = sorted({name for pair in CHECKED.findall(MIGRATIONS) for name in pair if name})
 UNIQUES = sorted({name for pair in KEYED.findall(MIGRATIONS) for name in pair if name})
@@ -90,9 +110,16 @@ def test_the_searches_find_what_is_there() -> None:
     assert {"reassigned_to_another_unit_only", "the_successor_is_in_force", "site_is_not_closed_down"} <= set(RAISED)
     assert {"tour_reporter_never_closes", "task_scheduled_date_never_changes", "hazard_grade_is_known"} <= set(CHECKS)
     assert {"site_credit_code_is_unique", "site_order_in_force_is_one_of_a_kind"} <= set(UNIQUES)
+    assert {"duplicate", "not_the_parent", "out_of_range"} <= set(FOUND)
     assert {"reinspect", "submit_list", "approve_list", "file_appeal", "submit_rectification", "exempt"} <= set(TAKEN)
     assert {"APPEAL_FILED", "NO_EXTENSION_ASKED", "ENDED", "FACTS_SUBMITTED"} <= set(SEEN)
     assert {"HAZARD_GRADE_MAJOR", "VERDICT_PASS", "TERM_UNIT_WORKING_DAYS"} <= set(SHOWN)
+
+
+@pytest.mark.parametrize("problem", FOUND)
+def test_every_problem_of_a_field_has_words(problem: str) -> None:
+    """Whoever sent the field would be told of an internal error, and not what is wrong with it."""
+    assert problem in PROBLEMS, "word it in PROBLEMS of services/kit/catalogue.py"
 
 
 @pytest.mark.parametrize("rule", sorted({*RAISED, *CHECKS}))
@@ -100,7 +127,7 @@ def test_the_searches_find_what_is_there() -> None:
 def test_every_rule_is_a_sentence(rule: str, locale: Locale) -> None:
     """A county office would read the name of a constraint and have to guess what it did wrong."""
     shown = describe_reason("RULE_NOT_MET", {"rule": rule}, locale)
-    assert rule in RULES
+    assert rule in RULES, "word it in RULES of services/kit/rulebook.py"
     assert "_" not in shown
     assert bool(re.search(r"[\u4e00-\u9fff]", shown)) == (locale == "zh-CN")
 
@@ -110,7 +137,7 @@ def test_every_rule_is_a_sentence(rule: str, locale: Locale) -> None:
 def test_every_key_says_what_exists(key: str, locale: Locale) -> None:
     """Who enters a thing twice would read the name of an index."""
     shown = describe_reason("ALREADY_EXISTS", {"resource": key}, locale)
-    assert key in KEYS
+    assert key in KEYS, "word it in KEYS of services/kit/rulebook.py"
     assert "_" not in shown
 
 
@@ -124,6 +151,7 @@ def test_words_are_kept_for_what_there_is_only() -> None:
 @pytest.mark.parametrize("action", TAKEN)
 def test_every_action_has_words(action: str) -> None:
     """Whoever acts in a wrong state, or in two roles, would read the names of our functions."""
+    assert action in ACTIONS, "word it in ACTIONS of services/kit/vocabulary.py"
     assert all(ACTIONS[action])
     shown = describe_reason("SEPARATION_OF_DUTIES", {"first": action, "second": action}, "zh-CN")
     assert shown == f"同一人不得既办理“{ACTIONS[action][0]}”又办理“{ACTIONS[action][0]}”"
@@ -132,19 +160,22 @@ def test_every_action_has_words(action: str) -> None:
 @pytest.mark.parametrize("state", SEEN)
 def test_every_state_named_in_a_refusal_has_words(state: str) -> None:
     """The refusal would name a constant of the interface, in neither language."""
+    assert state in STATES, "word it in STATES of services/kit/vocabulary.py"
     assert (describe_state(state, "zh-CN"), describe_state(state, "en")) == STATES[state]
 
 
 @pytest.mark.parametrize("setting", sorted(set(keywords("setting"))))
 def test_every_setting_has_words(setting: str) -> None:
     """Whoever needs a setting switched on could not say which."""
+    assert setting in SETTINGS, "word it in SETTINGS of services/kit/vocabulary.py"
     assert all(SETTINGS[setting])
 
 
 @pytest.mark.parametrize("value", SHOWN)
 def test_every_value_shown_has_words(value: str) -> None:
     """A Chinese table would be full of English constants."""
-    assert re.search(r"[\u4e00-\u9fff]", describe_value(value, "zh-CN"))
+    where = "word it in VALUES of services/kit/vocabulary.py, a state in STATES"
+    assert re.search(r"[\u4e00-\u9fff]", describe_value(value, "zh-CN")), where
     assert re.fullmatch(r"[a-z' ]+", describe_value(value, "en"))
 
 
