@@ -28,6 +28,8 @@ from services.kit.names import name_of
 from services.kit.policy import violations_of
 
 MAX_ROWS_PER_MESSAGE = 1_000
+MAX_ROWS = 1_000_000
+"""Of one stream: half as many again as the country has regions. More go in several imports."""
 MAX_REPORTED_ERRORS = 10_000
 SPOOL_MEMORY_BYTES = 32 * 1024 * 1024
 """Beyond this the spool moves to an unnamed temporary file."""
@@ -228,7 +230,7 @@ async def _receive(messages: AsyncIterator[Any], spool: _Spool, importer: Import
         elif message.HasField("header"):
             raise invalid("header")
         first = False
-        if len(message.rows) > MAX_ROWS_PER_MESSAGE:
+        if len(message.rows) > MAX_ROWS_PER_MESSAGE or received.rows + len(message.rows) > MAX_ROWS:
             raise invalid("rows", "too_many")
         records: list[Sequence[Any]] = []
         for row in message.rows:

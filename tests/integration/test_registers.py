@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import grpc
 import orjson
+import pytest
 import pytest_asyncio
 from google.type.date_pb2 import Date
 
@@ -25,6 +26,7 @@ from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.embedded.postgres import OWNER
 from services.audit import verify
+from services.kit import imports
 from services.kit.db import role_password
 from services.kit.imports import BATCH_RESOURCES
 from services.kit.settings import required
@@ -163,6 +165,15 @@ async def here(city: City) -> County:
 async def there(city: City) -> County:
     """The county beside it."""
     return await county_of(city, SIBLING_COUNTY)
+
+
+async def test_an_import_is_no_endless_stream(here: County, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One caller could fill the disk of everybody's service."""
+    monkeypatch.setattr(imports, "MAX_ROWS", 2)
+    trial = kit_pb2.ImportHeader(request_id=uuid.uuid4().hex, dry_run=True)
+    assert (await here.sites(site("e1"), site("e2"), header=trial)).created == 2
+    refusal = await refused(here.sites(site("e1"), site("e2"), site("e3"), header=trial))
+    assert refusal.fields == {"rows": "too_many"}
 
 
 async def test_two_counties_number_alike(here: County, there: County) -> None:
