@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.kit.catalogue import LOCALES, describe_reason, describe_state
+from services.kit.catalogue import LOCALES, describe_reason, describe_state, describe_value
 
 Words = tuple[str, str]
 BATCHES = frozenset({"directory.site.imported", "hazard.hazard.imported", "inspection.visit.imported"})
@@ -28,7 +28,7 @@ OBJECTS: Mapping[str, Words] = {
     "supervision_case": ("督办件", "the supervision case"),
     "accountability_case": ("问责件", "the accountability case"),
     "escalation_policy": ("升级规则", "the escalation policy"),
-    "measure": ("问责措施", "the measure"),
+    "measure": ("措施", "the measure"),
     "appointment": ("任职", "the appointment"),
     "post": ("岗位", "the post"),
     "person": ("人员", "the person"),
@@ -157,6 +157,9 @@ def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Tol
     zh = f"{known[0]} {name} {happened[0]}" if name else f"{known[0]}{happened[0]}"
     en = f"{known[1]} {name} {happened[1]}" if name else f"{known[1]} {happened[1]}"
     state = payload.get("state")
+    if kind == "accountability.measure.taken" and payload.get("kind"):
+        rung = f"MEASURE_KIND_{payload['kind']}"
+        zh, en = f"{zh}：{describe_value(rung, 'zh-CN')}", f"{en}: {describe_value(rung, 'en')}"
     if isinstance(state, str) and state and state.lower() != parts[2]:
         zh, en = f"{zh}（状态：{describe_state(state, 'zh-CN')}）", f"{en} (state: {describe_state(state, 'en')})"
     return Told(zh, en[:1].upper() + en[1:])
@@ -166,4 +169,4 @@ def tell_event(kind: str, name: str) -> Told:
     """Tell a history event by its type and the name of what it calls."""
     zh, en = HISTORY.get(kind, (kind, kind.replace("_", " ")))
     en = en.format(name=name)
-    return Told(zh.format(name=name).strip(), en[:1].upper() + en[1:].strip())
+    return Told(zh.format(name=name).strip(), en[:1].upper() + en[1:].rstrip())

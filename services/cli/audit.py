@@ -60,7 +60,7 @@ VERBS = (
         "案件时间线",
         "the timeline of a case",
         places=("case_name",),
-        columns=("business_time", "type", "actor", say("text_zh", "text_en")),
+        columns=("business_time", "actor", say("text_zh", "text_en")),
     ),
 )
 

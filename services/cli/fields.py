@@ -298,11 +298,16 @@ def cell_of(message: Message, name: str) -> str:
     return _value_text(field, value)
 
 
+def yes_or_no(value: object) -> str:
+    """Write a truth value for people."""
+    return say("是", "yes") if value else say("否", "no")
+
+
 def _value_text(field: FieldDescriptor, value: Any) -> str:
     if field.enum_type is not None:
         return enum_word(field.enum_type, value)
     if isinstance(value, bool):
-        return say("是", "yes") if value else say("否", "no")
+        return yes_or_no(value)
     if field.message_type is not None:
         kind = field.message_type.full_name
         if kind == "google.type.Date":

@@ -28,7 +28,7 @@ from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from services.cli.connection import CALL_SECONDS, Connection
-from services.cli.fields import NUMBERS, Leaf, cell_of, leaves, message_class, metavar_of
+from services.cli.fields import NUMBERS, Leaf, cell_of, leaves, message_class, metavar_of, yes_or_no
 from services.cli.output import as_dict, err, out, print_json, print_message, print_table
 from services.cli.words import label, say
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
@@ -239,7 +239,8 @@ def _list(verb: Verb, request: Any, values: Mapping[str, Any]) -> None:
     headings = [label(name) for name in columns]
     print_table(say(verb.chinese, verb.english), headings, ([cell_of(row, name) for name in columns] for row in shown))
     if totals:
-        out.print(", ".join(f"{label(name)}: {value}" for name, value in totals.items()), highlight=False)
+        told = {name: yes_or_no(value) if isinstance(value, bool) else value for name, value in totals.items()}
+        out.print(", ".join(f"{label(name)}: {value}" for name, value in told.items()), highlight=False)
     if more:
         err.print(say("还有更多，请用 --limit 增加条数（0 为全部）", "there are more; raise --limit (0 lists all)"))
 

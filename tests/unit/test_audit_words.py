@@ -13,7 +13,7 @@ from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.audit.timeline import LOCAL_ACTIVITY
-from services.audit.words import BATCHES, HAPPENED, OBJECTS, tell_entry
+from services.audit.words import BATCHES, HAPPENED, HISTORY, OBJECTS, tell_entry, tell_event
 from services.kit.vocabulary import STATES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +120,20 @@ def test_a_state_is_told_in_both_languages() -> None:
     line = tell_entry("accountability.supervision_case.opened", ["supervisionCases/1"], {"state": "STUDY"})
     assert line.zh == "督办件 supervisionCases/1 已立案（状态：研究）"
     assert line.en == "The supervision case supervisionCases/1 was opened (state: under study)"
+
+
+def test_a_measure_is_told_with_its_rung() -> None:
+    """Four rungs would read alike, and a reminder as if somebody were already called to account."""
+    line = tell_entry("accountability.measure.taken", ["measures/1"], {"kind": "REMINDER"})
+    assert (line.zh, line.en) == ("措施 measures/1 已采取：提醒", "The measure measures/1 was taken: reminder")
+
+
+@pytest.mark.parametrize("kind", HISTORY)
+def test_an_event_of_a_history_is_told_word_for_word(kind: str) -> None:
+    """The first word would run into the second."""
+    zh, en = (words.format(name="settle") for words in HISTORY[kind])
+    told = tell_event(kind, "settle")
+    assert (told.zh, told.en.lower()) == (zh, en.lower())
 
 
 def test_the_name_of_a_local_activity_marker() -> None:

@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from typer.testing import CliRunner
 
 from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.audit.v1 import audit_pb2
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
@@ -319,6 +320,18 @@ def test_one_resource_is_shown_in_words(service: Service) -> None:
     assert "2026-03-10 00:00" in shown
     assert all(label(field) in shown for field in ("name", "grade", "due_time", "plan", "funds_fen"))
     assert not re.search(r"HAZARD_|due_time|funds_fen", shown)
+
+
+def test_a_timeline_shows_words_only(service: Service) -> None:
+    """An auditor of a county would read identifiers of the house and of the engine, and ``False``."""
+    line = audit_pb2.TimelineLine(
+        type="hazard.hazard.reported", text_zh="隐患已上报", text_en="the hazard was reported"
+    )
+    service.answers = [audit_pb2.GetCaseTimelineResponse(lines=[line], workflow_id="rectification/h1")]
+    shown = invoke("audit", "timeline", "hazards/h1").output
+    assert say("隐患已上报", "was reported") in shown
+    assert f"{label('history_missing')}: {say('否', 'no')}" in shown
+    assert "hazard.hazard.reported" not in shown
 
 
 def test_words_that_are_shown_may_be_typed(service: Service) -> None:
