@@ -155,6 +155,12 @@ def enum_word(enum: EnumDescriptor, number: int) -> str:
     return describe_value(value.name, LOCALE) if value is not None and number else ""
 
 
+def choices_of(enum: EnumDescriptor) -> str:
+    """Name what may be typed for an enum; a Chinese reader is told what each word means."""
+    words = enum_words(enum)
+    return say("、".join(f"{word}（{enum_word(enum, words[word])}）" for word in words), ", ".join(words))
+
+
 def metavar_of(field: FieldDescriptor) -> str:
     """Return what a value looks like, for the help."""
     if field.enum_type is not None:
@@ -197,7 +203,8 @@ def _scalar(field: FieldDescriptor, text: str) -> Any:
         shown = {enum_word(field.enum_type, number): number for number in words.values()}
         number = words.get(text.lower().replace("_", "-"), shown.get(text))
         if number is None:
-            raise ValueProblem(say(f"应为 {'、'.join(words)} 之一", f"must be one of {', '.join(words)}"))
+            known = choices_of(field.enum_type)
+            raise ValueProblem(say(f"应为 {known} 之一", f"must be one of {known}"))
         return number
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         if text.lower() not in ("true", "false"):

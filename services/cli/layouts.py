@@ -12,7 +12,7 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from services.cli import legacy
-from services.cli.fields import ValueProblem, day_of, enum_words
+from services.cli.fields import ValueProblem, choices_of, day_of, enum_words
 from services.cli.sheets import Row
 from services.cli.words import LOCALE, say
 from services.kit.catalogue import describe_problem
@@ -160,7 +160,8 @@ def _word(row: Row, name: str, enum: EnumDescriptor) -> int:
     text = row[name].lower().replace("_", "-").replace(" ", "-")
     number = words.get(SYNONYMS.get(text, text))
     if number is None:
-        raise CellProblem(name, say(f"应为 {'、'.join(words)} 之一", f"must be one of {', '.join(words)}"))
+        known = choices_of(enum)
+        raise CellProblem(name, say(f"应为 {known} 之一", f"must be one of {known}"))
     return number
 
 

@@ -334,6 +334,13 @@ def test_a_timeline_shows_words_only(service: Service) -> None:
     assert "hazard.hazard.reported" not in shown
 
 
+def test_a_wrong_word_is_answered_with_the_words_there_are() -> None:
+    """An office that writes Chinese would be offered English words, and not what they mean."""
+    done = invoke("hazards", "list", "--grade", "banana")
+    assert done.exit_code == 2
+    assert say("general（一般）、major（重大）", "general, major") in " ".join(done.output.replace("│", " ").split())
+
+
 def test_words_that_are_shown_may_be_typed(service: Service) -> None:
     """A county office would see a state in Chinese and be refused when it asks for it."""
     service.answers = [page(1), page(1)]
