@@ -17,7 +17,7 @@ from infra.embedded.postgres_leftovers import find_orphans, remove_orphans
 from infra.embedded.process import DirectoryLock
 from infra.embedded.stack import Stack, StackConfig, StackError, running_environment
 from services.cli.connection import issue_token, take_data_dir, use_running_stack
-from services.cli.demo import DemoProgress
+from services.cli.demo import DemoProgress, figure_rows
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.words import say
 from services.directory.bootstrap import bootstrap
@@ -119,7 +119,7 @@ async def _put_the_city_in(stack: Stack, scale: int) -> bool:
 
 def _show(outcome: demo_run.Outcome) -> None:
     """Print the demo's figures, what of them does not match, and a note when the run took longer than it should."""
-    print_table(say("演示结果", "demo"), ("", ""), list(outcome.figures.items()))
+    print_table(say("演示结果", "demo"), ("", ""), figure_rows(outcome.figures))
     seconds, limit = outcome.figures["wall_seconds"], outcome.figures["wall_seconds_limit"]
     if seconds > limit:
         words = (f"用时 {seconds} 秒，超过 {limit} 秒", f"note: it took {seconds} s, more than {limit} s")

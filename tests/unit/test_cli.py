@@ -25,8 +25,10 @@ from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.demo import run as demo_run
+from infra.demo.figures import Account
 from services.cli import audit, cases, directory, hazards, lists, processes, tasks, tours, verbs
 from services.cli import call as calling
+from services.cli.demo import FIGURES, figure_rows
 from services.cli.main import app
 from services.cli.verbs import Verb, verbs_shown
 from services.cli.words import LOCALE, label, say
@@ -163,6 +165,13 @@ def test_a_demo_that_does_not_match_says_where(capsys: pytest.CaptureFixture[str
     assert say(*wrong[0]) in told.err
     processes._show(demo_run.Outcome(figures, []))
     assert capsys.readouterr().err == ""
+
+
+def test_every_figure_of_the_demo_has_words() -> None:
+    """A Chinese reader would be told the demo's result in the names of a JSON file."""
+    assert set(Account().figures()) <= set(FIGURES)
+    rows = dict(figure_rows({"ledger_verified": True, "ledger_problems": [], "replayed_by_workflow": {"tour": 1}}))
+    assert list(rows.values()) == [say("是", "yes"), say("无", "none"), "tour 1"]
 
 
 def test_a_usage_error_leaves_with_its_own_code() -> None:
