@@ -18,7 +18,7 @@ from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
 from services.audit.checkpoints import NoteError, parse_verifier_key, verifier_key
 from services.audit.verify import OtherSchema, Verification
 from services.audit.verify import verify as verify_ledger
-from services.cli.connection import Connection, take_data_dir, use_running_stack
+from services.cli.connection import Connection, nothing_runs, running_stack_file, take_data_dir, use_running_stack
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.processes import DataDir
 from services.cli.verbs import AsJson, Person, Timeout, Verb, sub_app
@@ -79,7 +79,9 @@ def _failing_clearly() -> Iterator[None]:
     """Turn what can go wrong with settings and servers into one line and an exit code."""
     try:
         yield
-    except (SettingsError, NoteError) as error:
+    except SettingsError as error:
+        fail(str(error) if running_stack_file().exists() else f"{error}\n{nothing_runs()}")
+    except NoteError as error:
         fail(str(error))
     except OtherSchema as error:
         words = (

@@ -32,16 +32,37 @@ def take_data_dir(chosen: Path | None) -> Path:
     return data_dir()
 
 
+def running_stack_file() -> Path:
+    """Return where a running stack leaves its environment."""
+    return data_dir() / "env.json"
+
+
 def use_running_stack() -> None:
     """Take over the environment of the embedded stack that runs in the data directory, if there is one."""
-    file = data_dir() / "env.json"
+    file = running_stack_file()
     if file.exists():
         adopt(orjson.loads(file.read_bytes()))
+
+
+def runs_elsewhere(current: Settings) -> bool:
+    """Tell whether the settings name an installation other than the embedded stack."""
+    return bool({"api_address", "api_addresses"} & current.model_fields_set)
+
+
+def nothing_runs() -> str:
+    """Say that no stack runs in the data directory, and how to start one or name another."""
+    directory = data_dir()
+    return say(
+        f"{directory} 中没有正在运行的系统：请先运行 dutyloop up，或用 DUTYLOOP_DATA_DIR 指明数据目录",
+        f"nothing is running in {directory}: start it with dutyloop up, or name its directory in DUTYLOOP_DATA_DIR",
+    )
 
 
 def issue_token(person: str, lifetime_seconds: int = TOKEN_SECONDS) -> str:
     """Sign a token for a person with the development issuer's key. Fails where there is no such key."""
     current: Settings = settings()
+    if current.issuer_key_file is None and not runs_elsewhere(current):
+        fail(nothing_runs(), Exit.UNAVAILABLE)
     if current.issuer_key_file is None:
         fail(
             say(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -172,6 +173,21 @@ def test_every_figure_of_the_demo_has_words() -> None:
     assert set(Account().figures()) <= set(FIGURES)
     rows = dict(figure_rows({"ledger_verified": True, "ledger_problems": [], "replayed_by_workflow": {"tour": 1}}))
     assert list(rows.values()) == [say("是", "yes"), say("无", "none"), "tour 1"]
+
+
+@pytest.mark.parametrize("arguments", [("hazards", "list"), ("token", "--person", "people/operator")])
+def test_without_a_stack_the_verbs_say_that_nothing_runs(arguments: Sequence[str], tmp_path: Path) -> None:
+    """Whoever has not started anything yet, or has stopped it, would be told about production tokens."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli.main", *arguments],
+        env={"PATH": os.environ["PATH"], "DUTYLOOP_LOCALE": "en", "DUTYLOOP_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"nothing is running in {tmp_path}" in done.stderr.replace("\n", "")
 
 
 def test_a_usage_error_leaves_with_its_own_code() -> None:
