@@ -18,14 +18,15 @@ import typer
 from google.protobuf.message import Message
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.connection import Connection
-from services.cli.fields import message_class
+from services.cli.fields import enum_word, enum_words, message_class
 from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Faults, Layout, Phase, Place, qualified
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.sheets import Row, SheetError, columns_of, raw_rows, rows_of, sha256_of, write_errors
 from services.cli.verbs import AsJson, Person, find_method
-from services.cli.words import say
+from services.cli.words import label, say
 from services.kit.errors import DomainError
 
 CHUNK_ROWS = 10_000
@@ -219,19 +220,20 @@ class Source:
     sheet: str = ""
 
     def columns(self) -> Mapping[str, str]:
-        """Map our fields to the file's columns. Raises SheetError when one is missing."""
+        """Map our fields to the file's columns. Raises SheetError, naming every column that is missing."""
         with raw_rows(self.path, self.encoding, self.sheet) as raw:
             columns = columns_of(next(raw, ()), self.layout.fields, self.chosen)
-        for name in self.layout.required:
-            if name not in columns:
-                known = "/".join(self.layout.fields[name])
-                raise SheetError(
-                    say(
-                        f"缺少列“{name}”（可识别：{known}；或用 --map {name}=列名）",
-                        f"no column for {name} (known headings: {known}; or give --map {name}=COLUMN)",
-                    )
-                )
+        missing = [name for name in self.layout.required if name not in columns]
+        if missing:
+            raise SheetError("\n".join(self._missing(name) for name in missing))
         return columns
+
+    def _missing(self, name: str) -> str:
+        known = "/".join(self.layout.fields[name])
+        return say(
+            f"缺少列“{name}”（可识别：{known}；或用 --map {name}=列名）",
+            f"no column for {name} (known headings: {known}; or give --map {name}=COLUMN)",
+        )
 
     def rows(self) -> Iterator[Row]:
         """Read the file from its beginning."""
@@ -427,7 +429,7 @@ def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
         if phase not in tasks:
             for task in tasks.values():
                 shown.stop_task(task)
-            tasks[phase] = shown.add_task(phase, total=total)
+            tasks[phase] = shown.add_task(label(phase), total=total)
         shown.advance(tasks[phase], rows)
 
     with shown:
@@ -482,14 +484,28 @@ def _report(migration: Migration, content: str, outcome: Outcome, figures: Mappi
     ]
     if migration.dry_run:
         headings.append(say("未检查", "unchecked"))
-    counts = ((name, *asdict(tally).values()) for name, tally in outcome.tallies.items())
+    counts = ((label(name), *asdict(tally).values()) for name, tally in outcome.tallies.items())
     print_table(title, headings, (row[: len(headings)] for row in counts))
     for name, value in (_text_keys(figures) or {}).items():
-        out.print(f"{name}: {orjson.dumps(value).decode()}", highlight=False, markup=False)
+        out.print(f"{label(name)}: {_figure(value)}", highlight=False, markup=False)
     if outcome.faults:
         err.print(say(f"被拒绝的行见 {path}", f"the refused rows are in {path}"), highlight=False, markup=False)
     if not migration.dry_run:
         out.print(say("可放心重复运行：同一文件不会重复导入", "safe to run again: the same file is not taken in twice"))
+
+
+WORDS: Mapping[str, str] = {
+    word: enum_word(enum, number)
+    for enum in (hazard_pb2.HazardGrade.DESCRIPTOR, hazard_pb2.Disposition.DESCRIPTOR)
+    for word, number in enum_words(enum).items()
+}
+
+
+def _figure(value: Any) -> str:
+    """Write a figure, or one for each year or kind, for people."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ", ".join(f"{WORDS.get(key, label(key))} {count}" for key, count in value.items())
 
 
 def _text_keys(figures: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

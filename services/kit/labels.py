@@ -261,4 +261,15 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "site_count": ("检查对象数", "sites"),
     "target_count": ("对象数", "targets"),
     "total_size": ("总数", "total"),
+    # what an import comes to
+    "hazards": ("隐患", "hazards"),
+    "hazards_by_disposition": ("隐患（按处置方式）", "hazards by disposition"),
+    "hazards_by_grade": ("隐患（按等级）", "hazards by grade"),
+    "open_at_end_of_year": ("年末未销号", "open at the end of the year"),
+    "regions": ("行政区划", "regions"),
+    "sites": ("检查对象", "sites"),
+    "sites_open_at_end_of_year": ("年末有未销号隐患的对象", "sites with open ones at the end of the year"),
+    "visits": ("检查", "visits"),
+    "visits_by_year": ("检查次数（按年）", "visits by year"),
+    "written_off": ("已销号", "written off"),
 }
