@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from typer import rich_utils
 
 from services.cli import (
     audit,
@@ -17,9 +18,15 @@ from services.cli import (
     tours,
 )
 from services.cli.output import Exit, fail, fail_refused, leave
-from services.cli.words import say
+from services.cli.words import LOCALE, say
 from services.kit.errors import DomainError
 from services.kit.settings import SettingsError
+
+if LOCALE == "zh-CN":  # the frame that Typer draws around our words
+    rich_utils.ARGUMENTS_PANEL_TITLE, rich_utils.OPTIONS_PANEL_TITLE = "参数", "选项"
+    rich_utils.COMMANDS_PANEL_TITLE, rich_utils.ERRORS_PANEL_TITLE = "命令", "有误"
+    rich_utils.DEFAULT_STRING, rich_utils.REQUIRED_LONG_STRING = "[默认：{}]", "[必填]"
+    rich_utils.RICH_HELP = "用法见 [blue]{command_path} {help_option}[/]"
 
 app = typer.Typer(
     name="dutyloop",

@@ -155,6 +155,7 @@ def test_help_speaks_the_chosen_language(locale: str, expected: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
+    assert ("Commands" in done.stdout) == (locale == "en")
 
 
 def test_a_demo_that_does_not_match_says_where(capsys: pytest.CaptureFixture[str]) -> None:
