@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.words import LOCALE, label, say
-from services.kit.catalogue import describe_value
+from services.kit.catalogue import describe_action, describe_value
 from services.kit.dates import BEIJING, set_day
 from services.kit.policy import ANY_RESOURCE, CONTEXTS
 
@@ -298,6 +298,8 @@ def cell_of(message: Message, name: str) -> str:
     """Write a field for a table: short words, days, Beijing time."""
     field = cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[name])
     value = getattr(message, name)
+    if name == "matter":  # of an overdue hazard's case it is the action that the hazard waits for
+        return describe_action(value, LOCALE)
     if field.is_repeated:
         return ", ".join(_value_text(field, each) for each in value)
     if field.message_type is not None and not message.HasField(name):

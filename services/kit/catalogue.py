@@ -109,6 +109,11 @@ def describe_state(state: str, locale: Locale) -> str:
     return _token(STATES, state, locale)
 
 
+def describe_action(action: str, locale: Locale) -> str:
+    """Word an action by its token, such as ``rectify``; what is no token stays as it is."""
+    return _words(ACTIONS[action], locale) if action in ACTIONS else action
+
+
 def describe_field(path: str, locale: Locale) -> str:
     """Word a field by what people call it, with the path that tells which one is meant."""
     name = path.rpartition(".")[2].partition("[")[0]

@@ -191,6 +191,13 @@ def test_without_a_stack_the_verbs_say_that_nothing_runs(arguments: Sequence[str
     assert f"nothing is running in {tmp_path}" in done.stderr.replace("\n", "")
 
 
+def test_a_matter_that_is_an_action_is_worded(service: Service) -> None:
+    """The officer in charge would read what is to be done in the tokens of the workflow."""
+    case = accountability_pb2.SupervisionCase(name="supervisionCases/1", matter="rectify")
+    service.answers = [case]
+    assert say("整改", "rectify") in invoke("cases", "show", "1").output
+
+
 def test_a_usage_error_leaves_with_its_own_code() -> None:
     """A script could not tell a typing error from a refusal."""
     for arguments in (["hazards", "list", "--nothing"], ["hazards", "nothing"], ["hazards"]):

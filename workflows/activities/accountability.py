@@ -6,6 +6,7 @@ from datetime import datetime
 from temporalio import activity
 
 from dutyloop.accountability.v1 import accountability_pb2
+from services.kit.catalogue import describe_action
 from services.kit.clients import Clients
 from services.kit.dates import optional_time, optional_timestamp, timestamp
 from workflows.activities.calls import call, outer_command
@@ -69,7 +70,7 @@ class AccountabilityActivities:
             request_id=opening.step,
             business_time=timestamp(opening.business_time),
             supervision_case=accountability_pb2.SupervisionCase(
-                display_name=f"{about} {opening.matter}",
+                display_name=f"{about} {describe_action(opening.matter, 'zh-CN')}",
                 source=accountability_pb2.CaseSource.Value(f"CASE_SOURCE_{opening.source}"),
                 matter=opening.matter,
                 unit=opening.unit,
