@@ -130,16 +130,20 @@ def verify(
         leave(Exit.MISMATCH)
 
 
-def show_verifier_key(data: DataDir = None) -> None:
+def show_verifier_key(data: DataDir = None, as_json: AsJson = False) -> None:
     """Print the public half of the sequencer's key, for auditors and witnesses; needs the private key file."""
     take_data_dir(data)
     use_running_stack()
     with _failing_clearly():
         file = required(settings().checkpoint_key_file, "checkpoint_key_file")
         try:
-            out.print(verifier_key(load_signing_key(file).public_key()), highlight=False, markup=False)
+            key = verifier_key(load_signing_key(file).public_key())
         except (OSError, ValueError) as error:
             fail(str(error))
+    if as_json:
+        print_json({"verifier_key": key})
+    else:
+        out.print(key, highlight=False, markup=False)
 
 
 def _report(found: Verification, *, as_json: bool) -> None:

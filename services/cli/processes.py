@@ -117,9 +117,12 @@ async def _put_the_city_in(stack: Stack, scale: int) -> bool:
     return True
 
 
-def _show(outcome: demo_run.Outcome) -> None:
+def _show(outcome: demo_run.Outcome, *, as_json: bool = False) -> None:
     """Print the demo's figures, what of them does not match, and a note when the run took longer than it should."""
-    print_table(say("演示结果", "demo"), ("", ""), figure_rows(outcome.figures))
+    if as_json:
+        print_json({**outcome.figures, "ok": not outcome.mismatches})
+    else:
+        print_table(say("演示结果", "demo"), ("", ""), figure_rows(outcome.figures))
     seconds, limit = outcome.figures["wall_seconds"], outcome.figures["wall_seconds_limit"]
     if seconds > limit:
         words = (f"用时 {seconds} 秒，超过 {limit} 秒", f"note: it took {seconds} s, more than {limit} s")
@@ -132,18 +135,25 @@ def _show(outcome: demo_run.Outcome) -> None:
         err.print(say(*mismatch), style="red", highlight=False, markup=False)
 
 
-def down(data: DataDir = None) -> None:
+def down(data: DataDir = None, as_json: AsJson = False) -> None:
     """Ask the running stack to stop and wait until it has."""
     directory = take_data_dir(data)
     pid = _running_pid(directory)
+
+    def told(words: str) -> None:
+        if as_json:
+            print_json({"stopped": pid})
+        else:
+            out.print(words)
+
     if pid is None:
-        out.print(say("没有正在运行的系统", "nothing is running"))
+        told(say("没有正在运行的系统", "nothing is running"))
         return
     os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + DOWN_SECONDS
     while time.monotonic() < end:
         if not psutil.pid_exists(pid):
-            out.print(say("已停止", "stopped"))
+            told(say("已停止", "stopped"))
             return
         time.sleep(0.2)
     fail(say(f"进程 {pid} 未能停止", f"process {pid} did not stop"), Exit.UNAVAILABLE)
@@ -154,6 +164,7 @@ def demo(
         int, typer.Option(min=1, max=10, help=say("规模除数（10 为十分之一）", "divides the campaign"))
     ] = 1,
     report: Annotated[Path, typer.Option(help=say("结果文件", "report file"))] = Path("build/demo.json"),
+    as_json: AsJson = False,
 ) -> None:
     """Run the main job on an embedded stack of its own; the last line says DEMO OK, or what does not match."""
     with DemoProgress() as progress:
@@ -162,10 +173,11 @@ def demo(
         except StackError as error:
             fail(str(error))
     demo_run.write_report(outcome, scale, report)
-    _show(outcome)
+    _show(outcome, as_json=as_json)
     if outcome.mismatches:
         fail(say("演示结果不符", "the demo does not match"), Exit.MISMATCH)
-    out.print("DEMO OK")
+    if not as_json:
+        out.print("DEMO OK")
     leave(Exit.OK)
 
 
@@ -264,7 +276,7 @@ def worker() -> None:
     leave(Exit.OK)
 
 
-def migrate() -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Apply what migrations are missing, then create the first operator where there is none."""
 
     async def main() -> list[str]:
@@ -277,6 +289,9 @@ def migrate() -> None:
         applied = uvloop.run(main())
     except (SettingsError, migrations.MigrationError, OSError) as error:
         fail(str(error))
+    if as_json:
+        print_json({"applied": applied})
+        return
     for name in applied:
         out.print(name, highlight=False)
     out.print(say(f"已应用 {len(applied)} 项", f"{len(applied)} applied"))
@@ -286,8 +301,13 @@ def token(
     person: Annotated[str, typer.Option(help=say("人员，如 people/operator", "the person, such as people/operator"))],
     hours: Annotated[float, typer.Option(min=0.01, max=720, help=say("有效小时数", "hours of validity"))] = 1.0,
     data: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print an access token of the development issuer."""
     take_data_dir(data)
     use_running_stack()
-    out.print(issue_token(person, int(hours * 3600)), highlight=False)
+    issued = issue_token(person, int(hours * 3600))
+    if as_json:
+        print_json({"person": person, "token": issued})
+    else:
+        out.print(issued, highlight=False)

@@ -191,6 +191,28 @@ def test_without_a_stack_the_verbs_say_that_nothing_runs(arguments: Sequence[str
     assert f"nothing is running in {tmp_path}" in done.stderr.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("down",), ("demo",), ("migrate",), ("token",), ("status",), ("clean",)]
+    + [("audit", verb) for verb in ("verify", "replay", "verifier-key", "export")]
+    + [("import", kind) for kind in ("regions", "sites", "visits", "hazards")],
+)
+def test_what_is_no_verb_prints_json_too(command: Sequence[str]) -> None:
+    """A script would have to read tables; only what runs until it is stopped has nothing to print."""
+    assert "--json" in invoke(*command, "--help").output
+
+
+def test_down_tells_in_json_that_nothing_ran(tmp_path: Path) -> None:
+    """A script would find a sentence where it was promised JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli.main", "down", "--json", "--data-dir", str(tmp_path)],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, orjson.loads(done.stdout)) == (0, {"stopped": None})
+
+
 def test_a_matter_that_is_an_action_is_worded(service: Service) -> None:
     """The officer in charge would read what is to be done in the tokens of the workflow."""
     case = accountability_pb2.SupervisionCase(name="supervisionCases/1", matter="rectify")
