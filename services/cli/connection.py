@@ -1,5 +1,6 @@
 """How the command line reaches a running dutyloop: the address, the keys, and the person's token."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from services.kit.tokens import PERSON_ISSUER, TokenSigner
 OPERATOR = "people/operator"
 CALL_SECONDS = 30.0
 TOKEN_SECONDS = 3_600
+PERSON = re.compile(r"people/[^/\s]+")
 
 
 def data_dir() -> Path:
@@ -60,6 +62,14 @@ def nothing_runs() -> str:
 
 def issue_token(person: str, lifetime_seconds: int = TOKEN_SECONDS) -> str:
     """Sign a token for a person with the development issuer's key. Fails where there is no such key."""
+    if not PERSON.fullmatch(person):
+        fail(
+            say(
+                f"人员应写作 people/…，如 {OPERATOR}（实为 {person!r}）",
+                f"a person is named people/…, such as {OPERATOR}, not {person!r}",
+            ),
+            Exit.USAGE,
+        )
     current: Settings = settings()
     if current.issuer_key_file is None and not runs_elsewhere(current):
         fail(nothing_runs(), Exit.UNAVAILABLE)

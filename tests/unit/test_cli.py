@@ -220,6 +220,21 @@ def test_a_matter_that_is_an_action_is_worded(service: Service) -> None:
     assert say("整改", "rectify") in invoke("cases", "show", "1").output
 
 
+@pytest.mark.parametrize("arguments", [("hazards", "list", "--as", "nobody"), ("token", "--person", "units/u1")])
+def test_who_is_no_person_is_told_at_once(arguments: Sequence[str], tmp_path: Path) -> None:
+    """A token would be issued for nobody, and every call with it refused for want of a valid token."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli.main", *arguments],
+        env={"PATH": os.environ["PATH"], "DUTYLOOP_LOCALE": "en", "DUTYLOOP_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "people/" in done.stderr
+
+
 def test_a_usage_error_leaves_with_its_own_code() -> None:
     """A script could not tell a typing error from a refusal."""
     for arguments in (["hazards", "list", "--nothing"], ["hazards", "nothing"], ["hazards"]):
