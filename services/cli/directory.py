@@ -39,7 +39,7 @@ VERBS = (
         "appointments",
         columns=("name", "post", "person", "start_date", "end_date"),
     ),
-    Verb("appoint", "directory.Appoint", "任职", "appoint a person to a post"),
+    Verb("appoint", "directory.Appoint", "任命", "appoint a person to a post"),
     Verb("end-appointment", "directory.EndAppointment", "免去任职", "end an appointment"),
     Verb(
         "sites",

@@ -14,6 +14,7 @@ from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.audit.timeline import LOCAL_ACTIVITY
 from services.audit.words import BATCHES, HAPPENED, HISTORY, OBJECTS, tell_entry, tell_event
+from services.kit.labels import LABELS
 from services.kit.vocabulary import STATES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,8 +119,14 @@ def test_every_state_has_words(state: str) -> None:
 def test_a_state_is_told_in_both_languages() -> None:
     """The words would be there and not be used."""
     line = tell_entry("accountability.supervision_case.opened", ["supervisionCases/1"], {"state": "STUDY"})
-    assert line.zh == "督办件 supervisionCases/1 已立案（状态：研究）"
+    assert line.zh == "督办事项 supervisionCases/1 已立案（状态：研究）"
     assert line.en == "The supervision case supervisionCases/1 was opened (state: under study)"
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTS.keys() & LABELS.keys() - {"clock"}))
+def test_the_timeline_calls_things_what_the_verbs_call_them(name: str) -> None:
+    """A tour that is 巡查 on the command line would be 督查 in its own story."""
+    assert OBJECTS[name][0] == LABELS[name][0]
 
 
 def test_a_measure_is_told_with_its_rung() -> None:
