@@ -13,7 +13,7 @@ from services.cli.words import say
 
 FIGURES: Mapping[str, str] = {
     "units_covered": "巡查覆盖单位",
-    "leaders_acknowledged": "签收职责的领导",
+    "leaders_acknowledged": "知责确认的领导",
     "sites_visited": "检查企业",
     "hazards_on_the_spot": "现场整改的隐患",
     "hazards_time_limited": "限期整改的隐患",
