@@ -2,15 +2,19 @@
 
 from dutyloop.accountability.v1 import accountability_pb2
 from dutyloop.duty.v1 import duty_pb2
+from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.demo import lists
+from infra.demo.actors import Actor
 from infra.demo.campaign import Campaign
 from infra.demo.cast import Cast, engage
 from services.kit.dates import day_message
 
 FACTS_DAY, DECISION_DAY, APPEAL_DAY = 68, 72, 76
 SANCTION_MONTHS = 6
+ASKED_DAYS = 60
+"""How much further a person would set the term of his own hazard."""
 
 
 async def _case_against(cast: Cast, subject: str) -> accountability_pb2.AccountabilityCase:
@@ -71,13 +75,36 @@ async def be_refused(campaign: Campaign, hazard: str) -> list[str]:
     """Try what the house must refuse, on a hazard under rectification; return the reasons it gave."""
     cast = campaign.cast
     unit = (await cast.supervisor.do("hazard.GetHazard", name=hazard)).unit
-    both_roles = [policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_INSPECTOR]
-    fixer, _ = await engage(cast, "整改兼检查员1号", unit, both_roles, whole_region=False)
-    await fixer.do("hazard.SubmitRectification", name=hazard, evidence=["照片"])
     passed = kit_pb2.VERDICT_PASS
-    draft = await cast.editor.do(
+    # Two people hold every role their steps ask for: that alone never lets anybody check his own work.
+    every_role = [policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_SUPERVISOR, policy_pb2.ROLE_INSPECTOR]
+    fixer, _ = await engage(cast, "整改督查兼检查员1号", unit, every_role, whole_region=False)
+    both_roles = [policy_pb2.ROLE_LIST_EDITOR, policy_pb2.ROLE_LIST_APPROVER]
+    drafter, _ = await engage(cast, "清单编制兼审定人1号", cast.office, both_roles, whole_region=True)
+    reasons: list[str] = []
+
+    later = hazard_pb2.Extension(finish_date=day_message(cast.date(cast.today + ASKED_DAYS)), reason="设备到货推迟")
+    await fixer.do("hazard.RequestExtension", name=hazard, extension=later)
+    reasons.append(await fixer.refused("hazard.DecideExtension", name=hazard, verdict=passed))
+    await fixer.do("hazard.SubmitRectification", name=hazard, evidence=["照片"])
+    reasons.append(await fixer.refused("hazard.Reinspect", name=hazard, verdict=passed))
+    draft = await _submit_negative_list(cast, drafter)
+    reasons.append(await drafter.refused("duty.ApproveResponsibilityList", name=draft))
+
+    # And without the role nobody gets as far: a unit grants itself no time, handlers of facts do not decide,
+    # an auditor only reads.
+    head = cast.unit_heads[unit]
+    reasons.append(await head.refused("hazard.DecideExtension", name=hazard, verdict=passed))
+    any_case = "accountabilityCases/any"
+    reasons.append(await cast.supervisor.refused("accountability.ExemptSubject", name=any_case, exemption=None))
+    reasons.append(await cast.auditor.refused("hazard.LookBack", name=hazard, verdict=passed))
+    return reasons
+
+
+async def _submit_negative_list(cast: Cast, drafter: Actor) -> str:
+    """Draft a list of what the office must never do, and hand it in for approval; return its name."""
+    draft = await drafter.do(
         "duty.CreateResponsibilityList",
-        key="refused",
         responsibility_list=duty_pb2.ResponsibilityList(
             kind=duty_pb2.LIST_KIND_NEGATIVE,
             display_name="安全责任负面清单",
@@ -85,14 +112,19 @@ async def be_refused(campaign: Campaign, hazard: str) -> list[str]:
             effective_date=day_message(cast.date(cast.today)),
         ),
     )
-    head = cast.unit_heads[unit]
-    return [
-        # He rectified it himself: the inspector's role does not make him independent.
-        await fixer.refused("hazard.Reinspect", name=hazard, verdict=passed),
-        # Who drafts a list has no role to approve it, and a unit none to grant itself more time.
-        await cast.editor.refused("duty.ApproveResponsibilityList", name=draft.name),
-        await head.refused("hazard.DecideExtension", name=hazard, verdict=passed),
-        # Handlers of facts do not decide, and an auditor only reads.
-        await cast.supervisor.refused("accountability.ExemptSubject", name="accountabilityCases/any", exemption=None),
-        await cast.auditor.refused("hazard.LookBack", name=hazard, verdict=passed),
-    ]
+    item = duty_pb2.DutyItem(
+        number="1",
+        text="不得要求被检查单位购买指定品牌的安全设备",
+        law="安全生产法",
+        article="第六十四条",
+        type=duty_pb2.DUTY_TYPE_REGULATORY,
+        involvement=duty_pb2.INVOLVEMENT_LEAD,
+    )
+    header = kit_pb2.ImportHeader(request_id="demo-negative-items")
+    rows = [duty_pb2.DutyItemRow(row=1, item=item)]
+    messages = [duty_pb2.ImportDutyItemsRequest(header=header, responsibility_list=draft.name, rows=rows)]
+    report = await drafter.send("duty.ImportDutyItems", messages)
+    if report.rejected:
+        raise AssertionError(f"the item was rejected: {report.errors[0]}")
+    await drafter.do("duty.SubmitResponsibilityList", name=draft.name)
+    return str(draft.name)

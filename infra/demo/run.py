@@ -31,7 +31,7 @@ TASK_LOOK_AHEAD_DAYS = 20
 IDLE_CATCH_UP_DAY = 40
 AT_LEAST = ("hazards_reopened", "cases_decided", "cases_exempted", "tasks_generated", "tasks_overdue")
 MINIMUM = {"rungs_fired": 5, "refusals": 3, "rung_kinds": 5}
-REFUSALS = ("SEPARATION_OF_DUTIES", "ROLE_MISSING", "ROLE_MISSING", "ROLE_MISSING", "ROLE_MISSING")
+REFUSALS = (*["SEPARATION_OF_DUTIES"] * 3, *["ROLE_MISSING"] * 3)
 """What the house must answer to the attempts of ``accounts.be_refused``, in their order."""
 VISIBLE_SECONDS, VISIBLE_POLL_SECONDS = 60.0, 0.5
 """How long Temporal's list of closed workflows may lag behind the ledger."""
