@@ -23,6 +23,7 @@ from tests.integration.house import RunningHouse
 from tests.shared_data import DATA, needs_shared
 
 RESULTS = DATA / "inspection_results.csv.gz"
+REGIONS = DATA / "regions.csv.gz"
 COUNTED_DAYS = (date(2011, 12, 31), date(2012, 12, 31), date(2013, 12, 31), date(2014, 6, 30))
 PASSING = ("Pass", "Pass w/ Conditions")
 IMPORT_SECONDS = 240.0
@@ -154,6 +155,17 @@ async def test_a_real_ledger_imports_to_the_figures_computed_from_the_file(house
         listed_hazards = await supervisor.calls(house.hazard.ListHazards, request)
         assert (day, listed_hazards.total_size, listed_hazards.site_count) == (day, *figures.open_on(day))
     await assert_recounted(house, figures)
+
+
+@needs_shared
+async def test_every_region_of_the_country_imports_into_its_place(house: RunningHouse, tmp_path: Path) -> None:
+    """A province could not start, or a village would answer to a township that is not its own."""
+    with gzip.open(REGIONS, "rt", encoding="utf-8", newline="") as file:
+        country = {row["code"]: (row["parent_code"], row["name"]) for row in csv.DictReader(file)}
+    await imports(house, tmp_path, "regions", str(REGIONS))
+    stored = await house.fetch("SELECT code, parent_code, display_name FROM directory.region")
+    assert {row["code"]: (row["parent_code"], row["display_name"]) for row in stored} == country
+    assert len(country) == 665_276
 
 
 async def assert_recounted(house: RunningHouse, figures: Expected) -> None:
