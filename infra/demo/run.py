@@ -57,12 +57,12 @@ async def fresh_directory(data_dir: Path) -> None:
     if not await asyncio.to_thread(data_dir.is_dir):
         return
     lock = DirectoryLock(data_dir / "lock")
-    lock.acquire(f"data directory {data_dir}")
+    lock.acquire("data_dir")
     try:
         await EmbeddedPostgres(data_dir).destroy()
         await asyncio.to_thread(_empty, data_dir)
     except OSError as error:
-        raise StackError(f"the last demo's {data_dir} cannot be removed: {error}") from None
+        raise StackError("demo_undeletable", data_dir=data_dir, error=error) from None
     finally:
         lock.release()
 
@@ -85,12 +85,12 @@ def told_before(data_dir: Path) -> Outcome | None:
     try:
         kept = orjson.loads(file.read_bytes())
         if not kept["finished"]:
-            raise StackError(f"the demo in {data_dir} was interrupted and cannot go on: use an empty data directory")
+            raise StackError("demo_interrupted", data_dir=data_dir)
         return Outcome(kept["figures"], [(chinese, english) for chinese, english in kept["mismatches"]])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        raise StackError(f"{file} is not what a demo leaves: use an empty data directory") from None
+        raise StackError("not_a_demo", path=file) from None
 
 
 def _note(data_dir: Path, outcome: Outcome | None) -> None:
@@ -290,7 +290,7 @@ async def demo(data_dir: Path, scale: int, say: Say) -> Outcome:
         await stack.start()
         outcome = await tell(stack, scale, say)
         if outcome is None:
-            raise StackError("the demo was stopped")
+            raise StackError("demo_stopped")
     finally:
         await stack.stop()
     return Outcome({**outcome.figures, "wall_seconds": round(time.monotonic() - began, 1)}, outcome.mismatches)

@@ -72,9 +72,9 @@ def _load_private_key(file: Path) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except ValueError:
-        raise StackError(f"{file} is not a private key in PEM") from None
+        raise StackError("not_a_private_key", path=file) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise StackError(f"{file} is not an Ed25519 key")
+        raise StackError("not_ed25519", path=file)
     return key
 
 
@@ -90,7 +90,7 @@ def _trust(path: Path, keys: list[dict[str, str]]) -> None:
     try:
         kept: list[dict[str, Any]] = orjson.loads(path.read_bytes())["keys"] if path.exists() else []
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise StackError(f"{path} is not a JSON Web Key Set") from None
+        raise StackError("not_a_key_set", path=path) from None
     missing = [key for key in keys if key not in kept]
     if missing:
         write_private(path, orjson.dumps({"keys": [*kept, *missing]}, option=orjson.OPT_INDENT_2))

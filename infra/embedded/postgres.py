@@ -87,20 +87,20 @@ class EmbeddedPostgres:
     def child(self) -> Child:
         """The running server process."""
         if self._child is None:
-            raise StackError("PostgreSQL is not running")
+            raise StackError("not_running", name="PostgreSQL")
         return self._child
 
     @property
     def cluster(self) -> Path:
         """The PostgreSQL data directory."""
         if self._place is None:
-            raise StackError("PostgreSQL has not been started")
+            raise StackError("not_running", name="PostgreSQL")
         return self._place.cluster
 
     @property
     def socket_dir(self) -> Path:
         if self._socket_dir is None:
-            raise StackError("PostgreSQL is not running")
+            raise StackError("not_running", name="PostgreSQL")
         return self._socket_dir
 
     @property
@@ -142,15 +142,15 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Start the server, making cluster, roles and database where they are missing."""
         if self._child is not None:
-            raise StackError("PostgreSQL is already started")
+            raise StackError("already_started", name="PostgreSQL")
         try:
             await self._start()
         except asyncpg.PostgresError as error:
             await self.stop()
-            raise StackError(f"PostgreSQL cannot be prepared: {error} (log: {self.log_file})") from None
+            raise StackError("database_unprepared", error=error, log=self.log_file) from None
         except OSError as error:
             await self.stop()
-            raise StackError(f"PostgreSQL cannot start in {self._data_dir}: {error}") from None
+            raise StackError("cannot_start_in", what="PostgreSQL", data_dir=self._data_dir, error=error) from None
         except BaseException:
             await self.stop()
             raise
@@ -158,7 +158,7 @@ class EmbeddedPostgres:
     async def _start(self) -> None:
         self._data_dir = prepare_data_dir(self._data_dir)
         lock = DirectoryLock(self._data_dir / "postgres.lock")
-        lock.acquire(f"the PostgreSQL of {self._data_dir}")
+        lock.acquire("postgres_of")
         self._lock = lock
         files = ClusterFiles(self._data_dir)
         place = files.locate()
@@ -188,7 +188,7 @@ class EmbeddedPostgres:
             stop_signals=(signal.SIGINT, signal.SIGQUIT),
             death_signal=signal.SIGINT,
         )
-        await while_alive([self._child], self._prepare_database(), timeout=START_SECONDS, purpose="starting PostgreSQL")
+        await while_alive([self._child], self._prepare_database(), timeout=START_SECONDS, purpose="start_postgres")
 
     async def stop(self) -> None:
         """Stop the server by a fast shutdown and leave no process; may be called twice."""
@@ -213,7 +213,7 @@ class EmbeddedPostgres:
             return
         self._data_dir = self._data_dir.resolve()
         lock = DirectoryLock(self._data_dir / "postgres.lock")
-        lock.acquire(f"the PostgreSQL of {self._data_dir}")
+        lock.acquire("postgres_of")
         try:
             files = ClusterFiles(self._data_dir)
             home = files.home_to_delete() or (self._place.home if self._place is not None else None)
@@ -224,7 +224,7 @@ class EmbeddedPostgres:
             shutil.rmtree(self.secrets_dir, ignore_errors=True)
             self._socket_note.unlink(missing_ok=True)
         except OSError as error:
-            raise StackError(f"the PostgreSQL data of {self._data_dir} cannot be deleted: {error}") from None
+            raise StackError("database_undeletable", data_dir=self._data_dir, error=error) from None
         finally:
             lock.release()
         self._place = None
@@ -270,7 +270,7 @@ class EmbeddedPostgres:
                 return await self._connect("postgres")
             except asyncpg.InvalidPasswordError:
                 raise StackError(
-                    f"{self._data_dir / 'superuser.secret'} is not the password of {self.cluster}"
+                    "wrong_superuser_secret", path=self._data_dir / "superuser.secret", cluster=self.cluster
                 ) from None
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
                 await asyncio.sleep(0.03)

@@ -60,20 +60,18 @@ class ClusterFiles:
         home = self._system_home()
         if os.geteuid() != 0:
             if home is not None:
-                raise StackError(
-                    f"{self._data_dir} was started by root and keeps its data in {home}: start it as root again"
-                )
+                raise StackError("started_by_root", data_dir=self._data_dir, home=home)
             return Place(self._data_dir / "postgres", None)
         if (self._data_dir / "postgres" / "data").exists():
             owner = (self._data_dir / "postgres").stat().st_uid
-            raise StackError(f"{self._data_dir} was started by user id {owner}: start it as that user")
+            raise StackError("started_by_another", data_dir=self._data_dir, owner=owner)
         if home is None:
             # A random name, not a hash of the path: the data directory may be moved, and a new one
             # under an old path must not meet the cluster of its predecessor.
             return Place(system_dir() / secrets.token_hex(8), _unprivileged_user())
         with registers_locked():
             if not (home / "data").exists():
-                raise StackError(f"{self._data_dir} keeps its PostgreSQL data in {home}, which is missing")
+                raise StackError("cluster_missing", data_dir=self._data_dir, home=home)
             self._require_sole_owner(home)
         return Place(home, _os_user_of(home))
 
@@ -121,7 +119,7 @@ class ClusterFiles:
     def superuser_password(self) -> str:
         """Read the superuser's password, which was made with the cluster."""
         if not self._superuser_secret.exists():
-            raise StackError(f"{self._superuser_secret} is missing: without it the cluster cannot be managed")
+            raise StackError("superuser_secret_missing", path=self._superuser_secret)
         return self._superuser_secret.read_text()
 
     def home_to_delete(self) -> Path | None:
@@ -131,9 +129,9 @@ class ClusterFiles:
             own = self._data_dir / "postgres"
             return own if own.exists() else None
         if os.geteuid() != 0:
-            raise StackError(f"{self._data_dir} was started by root and keeps its data in {home}: delete it as root")
+            raise StackError("deleted_by_root", data_dir=self._data_dir, home=home)
         if home.parent != SYSTEM_DIR:
-            raise StackError(f"{self._marker} does not name a cluster below {SYSTEM_DIR}")
+            raise StackError("foreign_cluster", path=self._marker, home=SYSTEM_DIR)
         if home.exists():
             with registers_locked():
                 self._require_sole_owner(home)
@@ -156,7 +154,7 @@ class ClusterFiles:
             return
         marker = registered / "postgres.json"
         if marker.exists() and orjson.loads(marker.read_bytes()).get("system_cluster") == str(home):
-            raise StackError(f"{self._data_dir} is a copy of {registered}, whose PostgreSQL data is in {home}")
+            raise StackError("copied_data_dir", data_dir=self._data_dir, original=registered, home=home)
         write_private(register_of(home), os.fsencode(self._data_dir))
 
 
@@ -165,10 +163,7 @@ def require_version(cluster: Path, version: str) -> None:
     made_by = (cluster / "PG_VERSION").read_text().strip()
     ours = version.split(".")[0]
     if made_by != ours:
-        raise StackError(
-            f"the cluster {cluster} belongs to PostgreSQL {made_by}, this is PostgreSQL {ours}:"
-            " move the data with pg_dump and pg_restore or go back to the earlier version"
-        )
+        raise StackError("other_version", cluster=cluster, made_by=made_by, ours=ours)
 
 
 def system_dir() -> Path:
@@ -179,9 +174,9 @@ def system_dir() -> Path:
             SYSTEM_DIR.chmod(0o755)
         found = SYSTEM_DIR.lstat()
     except OSError as error:
-        raise StackError(f"{SYSTEM_DIR} cannot be created: {error.strerror}") from None
+        raise StackError("cannot_create", path=SYSTEM_DIR, reason=error) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
-        raise StackError(f"{SYSTEM_DIR} must be a directory that belongs to root and only root can write")
+        raise StackError("not_roots_alone", path=SYSTEM_DIR)
     return SYSTEM_DIR
 
 
@@ -215,7 +210,7 @@ def _unprivileged_user() -> OsUser:
             entry = pwd.getpwnam(name)
             if entry.pw_uid != 0:
                 return OsUser(name, entry.pw_uid, entry.pw_gid)
-    raise StackError(f"PostgreSQL refuses to run as root and there is no user {' or '.join(OS_USER_NAMES)}")
+    raise StackError("no_unprivileged_user", users=" / ".join(OS_USER_NAMES))
 
 
 def _os_user_of(home: Path) -> OsUser:
@@ -223,7 +218,7 @@ def _os_user_of(home: Path) -> OsUser:
     try:
         entry = pwd.getpwuid(home.stat().st_uid)
     except KeyError:
-        raise StackError(f"the user that owns {home} no longer exists") from None
+        raise StackError("owner_gone", path=home) from None
     return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 

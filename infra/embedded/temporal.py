@@ -72,7 +72,7 @@ class EmbeddedTemporal:
     def child(self) -> Child:
         """The running server process."""
         if self._child is None:
-            raise StackError("Temporal is not running")
+            raise StackError("not_running", name="Temporal")
         return self._child
 
     @property
@@ -82,12 +82,12 @@ class EmbeddedTemporal:
     async def start(self) -> None:
         """Start the server and return when workflows can be started in the namespace."""
         if self._child is not None:
-            raise StackError("Temporal is already started")
+            raise StackError("already_started", name="Temporal")
         try:
             await self._start()
         except OSError as error:
             await self.stop()
-            raise StackError(f"Temporal cannot start in {self._data_dir}: {error}") from None
+            raise StackError("cannot_start_in", what="Temporal", data_dir=self._data_dir, error=error) from None
         except BaseException:
             await self.stop()
             raise
@@ -96,7 +96,7 @@ class EmbeddedTemporal:
         self._data_dir = prepare_data_dir(self._data_dir)
         require_free_port(self._port, "Temporal")
         if self._ui_port is not None:
-            require_free_port(self._ui_port, "Temporal web UI")
+            require_free_port(self._ui_port, "temporal_ui")
         dynamic_config = _POLL_RPS | (_VIRTUAL_TIME if self._virtual_time else {})
         self._child = await Child.start(
             "Temporal",
@@ -124,7 +124,7 @@ class EmbeddedTemporal:
             env={"PATH": "/usr/bin:/bin", "TZ": "UTC"},
             cwd=self._data_dir,
         )
-        await while_alive([self._child], self._prepare_namespace(), timeout=START_SECONDS, purpose="starting Temporal")
+        await while_alive([self._child], self._prepare_namespace(), timeout=START_SECONDS, purpose="start_temporal")
 
     async def stop(self) -> None:
         """Stop the server and leave no process; may be called twice."""
@@ -145,7 +145,7 @@ class EmbeddedTemporal:
                 if error.status == RPCStatusCode.ALREADY_EXISTS:
                     break
                 if error.status not in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
-                    raise StackError(f"Temporal refuses the namespace {NAMESPACE}: {error}") from None
+                    raise StackError("namespace_refused", namespace=NAMESPACE, error=error) from None
             await asyncio.sleep(0.05)
         while True:
             if await _usable(client):

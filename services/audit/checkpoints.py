@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from services.kit.crypto import digest, public_bytes
+from services.kit.failures import Failure
 
 ORIGIN = "dutyloop.ledger"
 """Identifies the log and names its key, as C2SP tlog-checkpoint recommends."""
@@ -24,8 +25,8 @@ TAIL_BYTES = 8_192
 """More than the longest note, witnesses' signatures included."""
 
 
-class NoteError(Exception):
-    """A note is malformed, or not signed by the key; the text says which."""
+class NoteError(Failure):
+    """A note is malformed, or not signed by the key; the words say which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,14 @@ def parse_verifier_key(text: str, name: str = ORIGIN) -> Ed25519PublicKey:
     named, _, rest = text.strip().partition("+")
     identifier, _, encoded = rest.partition("+")
     if named != name:
-        raise NoteError(f"{text.strip()!r} is not a verifier key of {name}")
+        raise NoteError("not_a_verifier_key", key=repr(text.strip()), log=name)
     try:
         raw = base64.b64decode(encoded, validate=True)
         key = Ed25519PublicKey.from_public_bytes(raw[1:])
     except (binascii.Error, ValueError):
-        raise NoteError("the verifier key is malformed") from None
+        raise NoteError("malformed_verifier_key") from None
     if raw[:1] != ED25519 or key_id(key, name).hex() != identifier:
-        raise NoteError("the verifier key is not of Ed25519, or its key id is not its own")
+        raise NoteError("other_verifier_key")
     return key
 
 
@@ -69,10 +70,10 @@ def load_verifier_keys(path: Path) -> list[Ed25519PublicKey]:
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError as error:
-        raise NoteError(f"the verifier keys cannot be read: {error}") from None
+        raise NoteError("verifier_keys_unreadable", error=error) from None
     keys = [parse_verifier_key(line) for line in lines if line.strip()]
     if not keys:
-        raise NoteError(f"{path.name} holds no verifier key")
+        raise NoteError("no_verifier_key", path=path.name)
     return keys
 
 
@@ -88,16 +89,16 @@ def parse(note: str) -> SignedHead:
     text, found, _ = note.partition(BLANK_LINE)
     lines = text.split("\n")
     if not found or len(lines) < 3:
-        raise NoteError("the checkpoint is cut")
+        raise NoteError("checkpoint_cut")
     origin, size, root = lines[:3]
     if origin != ORIGIN:
-        raise NoteError("the checkpoint is of another log")
+        raise NoteError("checkpoint_of_another_log")
     try:
         root_hash = base64.b64decode(root, validate=True)
     except binascii.Error:
-        raise NoteError("the checkpoint's root is malformed") from None
+        raise NoteError("malformed_checkpoint_root") from None
     if not (size.isascii() and size.isdigit()) or str(int(size)) != size or len(root_hash) != 32:
-        raise NoteError("the checkpoint's size or root is malformed")
+        raise NoteError("malformed_checkpoint")
     return SignedHead(int(size), root_hash, note)
 
 
@@ -117,7 +118,7 @@ def verify(note: str, keys: Sequence[Ed25519PublicKey]) -> SignedHead:
         except (KeyError, binascii.Error, InvalidSignature):
             continue
         return head
-    raise NoteError("no signature of the log's key is valid")
+    raise NoteError("checkpoint_unsigned")
 
 
 class CheckpointFile:

@@ -19,6 +19,7 @@ from services.audit.checkpoints import CheckpointFile, NoteError, SignedHead
 from services.audit.ranges import AUDITOR, CheckedRange, Checker, Connection, Helper, Here, Login, session
 from services.audit.rows import COPY_UNSEQUENCED, MAX_PROBLEMS, Problem, RowChecker
 from services.kit.db import role_password
+from services.kit.failures import Failure
 from services.kit.migrate import SCHEMAS
 from services.kit.settings import Settings, required
 
@@ -34,8 +35,8 @@ Progress = Callable[[int, int], None]
 """Called with the entries verified so far and their total."""
 
 
-class OtherSchema(Exception):
-    """The database does not have the tables of this version; the text says what is amiss."""
+class OtherSchema(Failure):
+    """The database does not have the tables of this version; the words say what is amiss."""
 
 
 @dataclass(slots=True)
@@ -352,7 +353,7 @@ async def verify(
     try:
         return await _verify(settings, keys, progress, processes)
     except (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError) as error:
-        raise OtherSchema(str(error)) from error
+        raise OtherSchema("other_schema", error=error) from error
 
 
 async def _verify(

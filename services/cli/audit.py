@@ -15,17 +15,18 @@ from temporalio.service import RPCError
 
 from dutyloop.audit.v1 import audit_pb2
 from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
-from services.audit.checkpoints import NoteError, parse_verifier_key, verifier_key
-from services.audit.verify import OtherSchema, Verification
+from services.audit.checkpoints import parse_verifier_key, verifier_key
+from services.audit.verify import Verification
 from services.audit.verify import verify as verify_ledger
 from services.cli.connection import Connection, nothing_runs, running_stack_file, take_data_dir, use_running_stack
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.processes import DataDir
 from services.cli.verbs import AsJson, Person, Timeout, Verb, sub_app
-from services.cli.words import say
+from services.cli.words import say, worded
 from services.kit import temporal
 from services.kit.crypto import load_signing_key
 from services.kit.db import UNREACHABLE
+from services.kit.failures import Failure
 from services.kit.settings import SettingsError, required, settings
 from workflows import replay as replaying
 
@@ -33,8 +34,8 @@ EXPORT_SECONDS = 300.0
 CHECK_SECONDS = 3_600.0
 
 
-class ServerGone(Exception):
-    """A server did not answer."""
+class ServerGone(Failure):
+    """Temporal did not answer."""
 
 
 def _show_checkpoint(answer: audit_pb2.Checkpoint) -> None:
@@ -80,19 +81,13 @@ def _failing_clearly() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        fail(str(error) if running_stack_file().exists() else f"{error}\n{nothing_runs()}")
-    except NoteError as error:
-        fail(str(error))
-    except OtherSchema as error:
-        words = (
-            "数据库结构与本版本不符，请运行 dutyloop migrate",
-            "the schema is of another version, run dutyloop migrate",
-        )
-        fail(f"{say(*words)}: {error}")
+        fail(worded(error) if running_stack_file().exists() else f"{worded(error)}\n{nothing_runs()}")
     except TimeoutError:
         fail(say("超时", "the time given was over"), Exit.UNAVAILABLE)
-    except (*UNREACHABLE, ServerGone) as error:
-        fail(say(f"无法连接：{error}", f"a server cannot be reached: {error}"), Exit.UNAVAILABLE)
+    except ServerGone as error:
+        fail(worded(error), Exit.UNAVAILABLE)
+    except UNREACHABLE as error:
+        fail(worded(Failure("database_unreachable", error=error)), Exit.UNAVAILABLE)
 
 
 def verify(
@@ -136,10 +131,7 @@ def show_verifier_key(data: DataDir = None, as_json: AsJson = False) -> None:
     use_running_stack()
     with _failing_clearly():
         file = required(settings().checkpoint_key_file, "checkpoint_key_file")
-        try:
-            key = verifier_key(load_signing_key(file).public_key())
-        except (OSError, ValueError) as error:
-            fail(str(error))
+        key = verifier_key(load_signing_key(file).public_key())
     if as_json:
         print_json({"verifier_key": key})
     else:
@@ -202,11 +194,12 @@ async def _replay(timeout: float, progress: replaying.Progress) -> replaying.Rep
         try:
             client = await temporal.connect(settings(), lazy=False)
         except RuntimeError as error:  # what Temporal's client raises when nobody answers
-            raise ServerGone(str(error)) from error
+            raise ServerGone("temporal_unreachable", address=settings().temporal_address, error=error) from error
         try:
             return await replaying.replay_closed(client, progress=progress)
         except* RPCError as errors:
-            raise ServerGone(str(errors.exceptions[0])) from errors
+            gone = errors.exceptions[0]
+            raise ServerGone("temporal_unreachable", address=settings().temporal_address, error=gone) from errors
 
 
 def export(
@@ -225,14 +218,14 @@ def export(
     request = audit_pb2.ExportHistoryRequest(workflow_id=workflow_id, run_id=run_id)
     unfinished = target.with_name(target.name + ".part")
     digest = hashlib.sha256()
-    told: dict[str, Any] = {"workflow_id": workflow_id, "file": str(target)}
+    written: dict[str, Any] = {"workflow_id": workflow_id, "file": str(target)}
     try:
         with unfinished.open("wb") as file:
             expected = b""
             for message in connection.stream(stub.ExportHistory, request, timeout):
                 file.write(message.chunk)
                 digest.update(message.chunk)
-                told |= {
+                written |= {
                     name.name: value for name, value in message.ListFields() if name.name not in ("chunk", "sha256")
                 }
                 expected = message.sha256 or expected
@@ -241,9 +234,9 @@ def export(
             fail(say("导出内容与其哈希不符", "what arrived does not match its hash"), Exit.MISMATCH)
         unfinished.replace(target)
     except OSError as error:
-        fail(say(f"无法写入 {target}：{error}", f"cannot write {target}: {error}"))
-    told["sha256"] = digest.hexdigest()
+        fail(worded(Failure("unwritable", path=target, reason=error)))
+    written["sha256"] = digest.hexdigest()
     if as_json:
-        print_json(told)
+        print_json(written)
     else:
-        print_table(say("导出", "exported"), ("", ""), told.items())
+        print_table(say("导出", "exported"), ("", ""), written.items())

@@ -19,11 +19,12 @@ from infra.embedded.stack import Stack, StackConfig, StackError, running_environ
 from services.cli.connection import issue_token, take_data_dir, use_running_stack
 from services.cli.demo import DemoProgress, figure_rows
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
-from services.cli.words import say
+from services.cli.words import say, worded
 from services.directory.bootstrap import bootstrap
 from services.kit import migrate as migrations
 from services.kit import serve as hosting
-from services.kit.settings import SettingsError, settings
+from services.kit.failures import Failure
+from services.kit.settings import settings
 from workflows import worker as worker_process
 
 DOWN_SECONDS = 60.0
@@ -101,7 +102,7 @@ def up(
     try:
         asyncio.run(main())
     except StackError as error:
-        fail(str(error))
+        fail(worded(error))
     leave(Exit.OK)
 
 
@@ -171,7 +172,7 @@ def demo(
         try:
             outcome = asyncio.run(demo_run.demo(Path("build/demo").absolute(), scale, progress.show))
         except StackError as error:
-            fail(str(error))
+            fail(worded(error))
     demo_run.write_report(outcome, scale, report)
     _show(outcome, as_json=as_json)
     if outcome.mismatches:
@@ -226,7 +227,7 @@ def clean(
         found = find_orphans()
         removed = remove_orphans(found) if remove else []
     except (StackError, OSError) as error:
-        fail(str(error))
+        fail(worded(error))
     if as_json:
         print_json(
             [
@@ -260,10 +261,7 @@ def serve(
     if not chosen or unknown:
         known = ", ".join(hosting.SERVICES)
         fail(say(f"请给出服务名（{known}）", f"name services out of {known}"), Exit.USAGE)
-    try:
-        hosting.run(chosen)
-    except (SettingsError, OSError) as error:
-        fail(str(error))
+    hosting.run(chosen)
     leave(Exit.OK)
 
 
@@ -271,8 +269,8 @@ def worker() -> None:
     """Run the workflow worker."""
     try:
         worker_process.run()
-    except (SettingsError, RuntimeError) as error:
-        fail(str(error))
+    except RuntimeError as error:  # what Temporal's client raises when nobody answers
+        fail(worded(Failure("temporal_unreachable", address=settings().temporal_address, error=error)))
     leave(Exit.OK)
 
 
@@ -284,11 +282,8 @@ def migrate(as_json: AsJson = False) -> None:
         await bootstrap(settings())
         return applied
 
-    try:
-        use_running_stack()
-        applied = uvloop.run(main())
-    except (SettingsError, migrations.MigrationError, OSError) as error:
-        fail(str(error))
+    use_running_stack()
+    applied = uvloop.run(main())
     if as_json:
         print_json({"applied": applied})
         return

@@ -1,7 +1,9 @@
 """Command-line words in Chinese and English, chosen by DUTYLOOP_LOCALE or the terminal's locale."""
 
 from services.kit.catalogue import Locale
+from services.kit.failures import Failure
 from services.kit.labels import LABELS
+from services.kit.library_words import describe_os_error
 from services.kit.settings import terminal_locale
 
 LOCALE: Locale = terminal_locale()
@@ -15,3 +17,10 @@ def say(chinese: str, english: str) -> str:
 def label(field: str) -> str:
     """Return what people call a field; one that has no words is shown by its name."""
     return say(*LABELS.get(field, (field, field)))
+
+
+def worded(error: Exception) -> str:
+    """Return what went wrong in the chosen language: failures of ours, and the system's; other texts as they are."""
+    if isinstance(error, Failure):
+        return error.worded(LOCALE)
+    return describe_os_error(error, LOCALE) if isinstance(error, OSError) else str(error)

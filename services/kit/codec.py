@@ -25,6 +25,7 @@ from temporalio.converter import (
 
 from services.kit import crypto
 from services.kit.secret_files import read_secret
+from services.kit.settings import SettingsError
 
 ENCODING = b"binary/encrypted"
 REFUSED = "dutyloop/refused"
@@ -44,9 +45,12 @@ class CodecKeys:
 
     @classmethod
     def load(cls, path: Path) -> "CodecKeys":
-        """Read ``{"current": id, "keys": {id: base64 of 32 bytes}}``."""
-        raw = orjson.loads(read_secret(path))
-        return cls(raw["current"], {key: base64.b64decode(value) for key, value in raw["keys"].items()})
+        """Read ``{"current": id, "keys": {id: base64 of 32 bytes}}``. Raises SettingsError."""
+        try:
+            raw = orjson.loads(read_secret(path))
+            return cls(raw["current"], {key: base64.b64decode(value) for key, value in raw["keys"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise SettingsError("not_codec_keys", path=path) from None
 
 
 class EncryptionCodec(PayloadCodec):

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from services.kit.secret_files import read_secret
+from services.kit.settings import SettingsError
 
 DIGEST = "SHA-256"
 SIGNATURE = "Ed25519"
@@ -36,13 +37,16 @@ def decrypt(key: bytes, sealed: bytes, associated: bytes) -> bytes:
 
 
 def load_signing_key(path: Path) -> Ed25519PrivateKey:
-    """Read an Ed25519 private key (PEM, PKCS#8). Raises ValueError on any other kind of key.
+    """Read an Ed25519 private key (PEM, PKCS#8).
 
-    Raises SettingsError where the file cannot be read, or can be by everybody.
+    Raises SettingsError where the file cannot be read, can be by everybody, or holds something else.
     """
-    key = load_pem_private_key(read_secret(path), password=None)
+    try:
+        key = load_pem_private_key(read_secret(path), password=None)
+    except (ValueError, TypeError):
+        raise SettingsError("not_a_private_key", path=path) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path.name} is not an Ed25519 key")
+        raise SettingsError("not_ed25519", path=path)
     return key
 
 

@@ -11,6 +11,7 @@ import asyncpg
 
 from services.kit.crypto import digest
 from services.kit.db import role_password
+from services.kit.failures import Failure
 from services.kit.settings import Settings, required
 
 OWNER = "dutyloop_owner"
@@ -29,8 +30,8 @@ CREATE TABLE IF NOT EXISTS migration (
 """
 
 
-class MigrationError(Exception):
-    """A migration cannot be applied; the text says which and why, in one line."""
+class MigrationError(Failure):
+    """A migration cannot be applied; the words say which and why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,18 @@ def migrations_of(schema: str) -> Sequence[Migration]:
 
 async def migrate(settings: Settings, *, schemas: Sequence[str] = SCHEMAS) -> list[str]:
     """Apply what is missing; return the names applied. Raises MigrationError when an applied file was edited."""
-    connection = await asyncpg.connect(
-        required(settings.database_url, "database_url").get_secret_value(),
-        user=OWNER,
-        password=role_password(settings, OWNER),
-        timeout=10,
-        server_settings={"lock_timeout": "5s", "application_name": "dutyloop-migrate"},
-    )
+    try:
+        connection = await asyncpg.connect(
+            required(settings.database_url, "database_url").get_secret_value(),
+            user=OWNER,
+            password=role_password(settings, OWNER),
+            timeout=10,
+            server_settings={"lock_timeout": "5s", "application_name": "dutyloop-migrate"},
+        )
+    except asyncpg.PostgresError as error:
+        raise MigrationError("database_refuses", error=error) from error
+    except OSError as error:
+        raise MigrationError("database_unreachable", error=error) from error
     applied: list[str] = []
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
@@ -81,7 +87,7 @@ async def _migrate_schema(connection: "asyncpg.Connection[asyncpg.Record]", sche
         checksum = digest(migration.sql.encode())
         if migration.name in known:
             if known[migration.name] != checksum:
-                raise MigrationError(f"{schema}: {migration.name} was edited after it was applied")
+                raise MigrationError("migration_edited", schema=schema, name=migration.name)
             continue
         try:
             async with connection.transaction():
@@ -90,7 +96,7 @@ async def _migrate_schema(connection: "asyncpg.Connection[asyncpg.Record]", sche
                     "INSERT INTO migration (name, sha256) VALUES ($1, $2)", migration.name, checksum
                 )
         except asyncpg.PostgresError as error:
-            raise MigrationError(f"{schema}: {migration.name}: {error}") from error
+            raise MigrationError("migration_refused", schema=schema, name=migration.name, error=error) from error
         applied.append(f"{schema}:{migration.name}")
     await _grant(connection, schema)
     return applied

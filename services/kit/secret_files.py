@@ -15,7 +15,7 @@ def read_secret(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-                raise SettingsError(f"{path} holds a secret but is open to every user: chmod o= {path}")
+                raise SettingsError("open_secret", path=path)
             return file.read()
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+        raise SettingsError("unreadable", path=path, reason=error) from None

@@ -5,18 +5,30 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import orjson
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticKnownError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services.kit.failures import Failure
 
 T = TypeVar("T")
 PREFIX = "DUTYLOOP_"
 Locale = Literal["zh-CN", "en"]
 
 
-class SettingsError(Exception):
-    """A setting is missing or malformed; the text names the environment variable."""
+class SettingsError(Failure):
+    """A setting is missing or malformed; the words name the environment variable."""
+
+
+def _json_of(value: Any) -> Any:
+    """Read JSON here: what pydantic-settings says of a text that is none does not name the variable."""
+    try:
+        return orjson.loads(value) if isinstance(value, str) else value
+    except orjson.JSONDecodeError:
+        raise PydanticKnownError("dict_type") from None
 
 
 class Settings(BaseSettings):
@@ -35,7 +47,7 @@ class Settings(BaseSettings):
     """Where this process serves gRPC, ``host:port``."""
     api_address: str = "127.0.0.1:7400"
     """Where this process reaches the other services."""
-    api_addresses: dict[str, str] = Field(default_factory=dict)
+    api_addresses: Annotated[dict[str, str], NoDecode, BeforeValidator(_json_of)] = Field(default_factory=dict)
     """JSON object: service name to address, for services that are deployed apart; the rest share api_address."""
     tls_certificate_file: Path | None = None
     """Certificate chain (PEM) with which this process serves gRPC; without one it serves in clear text."""
@@ -91,7 +103,7 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name}: {first['msg']}") from None
+        raise SettingsError("malformed_setting", setting=name, detail=first["msg"]) from None
 
 
 def settings_of(variables: Mapping[str, str]) -> Settings:
@@ -119,5 +131,5 @@ def terminal_locale() -> Locale:
 def required(value: T | None, name: str) -> T:
     """Return a setting that this process cannot do without, or name the missing variable."""
     if value is None:
-        raise SettingsError(f"DUTYLOOP_{name.upper()} is not set")
+        raise SettingsError("not_set", setting=PREFIX + name.upper())
     return value

@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from services.kit.secret_files import read_secret
 from services.kit.settings import Settings, SettingsError, required
 
-REMEDY = "or DUTYLOOP_ALLOW_PLAINTEXT=1 where a mesh or a proxy on this host encrypts"
-
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     """Return what the server proves itself with; None for plain text. Raises SettingsError on an unsafe combination.
@@ -25,10 +23,7 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
     """
     if settings.tls_certificate_file is None and settings.tls_key_file is None:
         if not (is_local(settings.listen_address) or settings.allow_plaintext):
-            raise SettingsError(
-                f"DUTYLOOP_LISTEN_ADDRESS={settings.listen_address} would take tokens in clear text from other"
-                f" machines: set DUTYLOOP_TLS_CERTIFICATE_FILE and DUTYLOOP_TLS_KEY_FILE, {REMEDY}"
-            )
+            raise SettingsError("serves_in_clear", address=settings.listen_address)
         return None
     certificate = required(settings.tls_certificate_file, "tls_certificate_file")
     key = required(settings.tls_key_file, "tls_key_file")
@@ -44,10 +39,7 @@ def channel_credentials(settings: Settings, address: str) -> grpc.ChannelCredent
     if settings.tls_ca_file is not None:
         return grpc.ssl_channel_credentials(_read(settings.tls_ca_file))
     if not (is_local(address) or settings.allow_plaintext):
-        raise SettingsError(
-            f"tokens would be sent to {address} in clear text: set DUTYLOOP_TLS_CA_FILE to the authorities that vouch"
-            f" for it, {REMEDY}"
-        )
+        raise SettingsError("calls_in_clear", address=address)
     return None
 
 
@@ -86,7 +78,7 @@ def _stamp(certificate: Path, key: Path) -> tuple[int, int]:
     try:
         return certificate.stat().st_mtime_ns, key.stat().st_mtime_ns
     except OSError as error:
-        raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise SettingsError("unreadable", path=error.filename, reason=error) from None
 
 
 def _configuration(certificate: Path, key: Path) -> grpc.ServerCertificateConfiguration:
@@ -95,9 +87,9 @@ def _configuration(certificate: Path, key: Path) -> grpc.ServerCertificateConfig
         own = x509.load_pem_x509_certificates(chain)[0].public_key()
         fits = own == load_pem_private_key(private, password=None).public_key()
     except (ValueError, TypeError):
-        raise SettingsError(f"{certificate} and {key} are not a certificate and its key in PEM") from None
+        raise SettingsError("not_a_certificate", certificate=certificate, key=key) from None
     if not fits:
-        raise SettingsError(f"{key} is not the key of the certificate {certificate}")
+        raise SettingsError("other_certificates_key", certificate=certificate, key=key)
     return grpc.ssl_server_certificate_configuration([(private, chain)])
 
 
@@ -105,4 +97,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+        raise SettingsError("unreadable", path=path, reason=error) from None

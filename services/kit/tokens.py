@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.kit.crypto import digest, load_signing_key, public_bytes
 from services.kit.errors import Unauthenticated
+from services.kit.settings import SettingsError
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256", "PS256")
 TYPE = "at+jwt"
@@ -51,13 +52,18 @@ class TrustedKey:
 def load_trusted_keys(path: Path) -> dict[str, TrustedKey]:
     """Read a JWKS whose keys carry ``dutyloop_use`` (person or service).
 
-    Optional: ``dutyloop_issuer``, and ``dutyloop_subject`` for a key that is one service's alone.
+    Optional: ``dutyloop_issuer``, and ``dutyloop_subject`` for a key that is one service's alone. Raises SettingsError.
     """
     keys: dict[str, TrustedKey] = {}
-    for raw in orjson.loads(path.read_bytes())["keys"]:
-        use: Use = "service" if raw.get("dutyloop_use") == "service" else "person"
-        issuer = raw.get("dutyloop_issuer") or (SERVICE_ISSUER if use == "service" else PERSON_ISSUER)
-        keys[raw["kid"]] = TrustedKey(jwt.PyJWK(raw), use, issuer, raw.get("dutyloop_subject", ""))
+    try:
+        for raw in orjson.loads(path.read_bytes())["keys"]:
+            use: Use = "service" if raw.get("dutyloop_use") == "service" else "person"
+            issuer = raw.get("dutyloop_issuer") or (SERVICE_ISSUER if use == "service" else PERSON_ISSUER)
+            keys[raw["kid"]] = TrustedKey(jwt.PyJWK(raw), use, issuer, raw.get("dutyloop_subject", ""))
+    except OSError as error:
+        raise SettingsError("unreadable", path=path, reason=error) from None
+    except (ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError):
+        raise SettingsError("not_a_key_set", path=path) from None
     return keys
 
 

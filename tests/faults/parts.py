@@ -71,7 +71,7 @@ class Parts:
     async def start_services(self) -> None:
         """Start every service in one process, and wait until it serves."""
         self.services = await self._child("services", "serve", "--all", DUTYLOOP_DATABASE_URL=self.link.url)
-        await while_alive([self.services], self._serving(), timeout=START_SECONDS, purpose="waiting for the services")
+        await while_alive([self.services], self._serving(), timeout=START_SECONDS, purpose="start_services")
 
     async def start_worker(self) -> None:
         """Start the worker."""
