@@ -2,16 +2,17 @@
 
 from typing import Annotated, Any
 
-import orjson
 import typer
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict
 
+from services.cli.bodies import ValueProblem, body_of, json_of
 from services.cli.connection import CALL_SECONDS, Connection
-from services.cli.fields import message_class
 from services.cli.output import Exit, leave, print_json
 from services.cli.verbs import Person, RequestId, Timeout, find_method, new_request_id, read_argument, telling
 from services.cli.words import say
+
+BODY = say("JSON|@文件|-", "JSON|@FILE|-")
 
 
 def register(app: typer.Typer) -> None:
@@ -21,12 +22,15 @@ def register(app: typer.Typer) -> None:
 
 def call(
     method: Annotated[
-        str, typer.Argument(metavar="SERVICE.METHOD", help=say("如 duty.ListDutyItems", "such as duty.ListDutyItems"))
+        str,
+        typer.Argument(
+            metavar=say("服务.方法", "SERVICE.METHOD"), help=say("如 duty.ListDutyItems", "such as duty.ListDutyItems")
+        ),
     ],
     body: Annotated[
         str,
         typer.Argument(
-            metavar="JSON|@FILE|-",
+            metavar=BODY,
             help=say("请求（客户端流方法为数组）", "the request; an array of requests for a client stream"),
         ),
     ] = "{}",
@@ -54,11 +58,11 @@ def call(
 
 def _requests(descriptor: MethodDescriptor, body: str) -> list[Any]:
     try:
-        data = orjson.loads(read_argument(body))
+        data = json_of(read_argument(body))
         found = data if descriptor.client_streaming and isinstance(data, list) else [data]
-        return [ParseDict(each, message_class(descriptor.input_type)()) for each in found]
-    except (orjson.JSONDecodeError, ParseError) as error:
-        raise typer.BadParameter(str(error)) from error
+        return [body_of(each, descriptor.input_type) for each in found]
+    except ValueProblem as error:
+        raise typer.BadParameter(str(error), param_hint=BODY) from error
 
 
 def _identify(request: Any, request_id: str | None) -> str:

@@ -9,15 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-import orjson
 import typer
 from google.api import field_behavior_pb2, resource_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
-from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from dutyloop.kit.v1 import kit_pb2
+from services.cli.bodies import ValueProblem, json_of, put_json
 from services.cli.words import LOCALE, label, say
 from services.kit.catalogue import describe_action, describe_value
 from services.kit.dates import BEIJING, set_day
@@ -36,10 +35,6 @@ TERM_UNITS = {
 }
 NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 SCALAR_MESSAGES = ("google.type.Date", "google.protobuf.Timestamp", "dutyloop.kit.v1.Term")
-
-
-class ValueProblem(ValueError):
-    """A text does not fit its field; the text is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +161,13 @@ def metavar_of(field: FieldDescriptor) -> str:
     if field.enum_type is not None:
         return "|".join(enum_words(field.enum_type))
     if field.message_type is not None:
-        shapes = dict(zip(SCALAR_MESSAGES, ("YYYY-MM-DD", "TIME", "15wd|30d|6m"), strict=True))
+        shapes = dict(zip(SCALAR_MESSAGES, ("YYYY-MM-DD", say("时刻", "TIME"), "15wd|30d|6m"), strict=True))
         keys = ",".join(f"{inner.name}=…" for inner in field.message_type.fields)
         return shapes.get(field.message_type.full_name, keys)
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return "HEX|@FILE"
+        return say("十六进制|@文件", "HEX|@FILE")
     collection = collection_of(field)
-    return f"{collection}/…" if collection else "TEXT"
+    return f"{collection}/…" if collection else say("文本", "TEXT")
 
 
 def _parts(field: FieldDescriptor, text: str) -> Sequence[str]:
@@ -280,10 +275,7 @@ def _fill_term(value: kit_pb2.Term, text: str) -> None:
 def _fill_object(value: Message, text: str) -> None:
     """Read ``key=value,key=value`` (a key that stands twice makes a list), or JSON."""
     if text.startswith("{"):
-        try:
-            ParseDict(orjson.loads(text), value)
-        except (orjson.JSONDecodeError, ParseError) as error:
-            raise ValueProblem(str(error)) from error
+        put_json(json_of(text), value)
         return
     fields = value.DESCRIPTOR.fields_by_name
     for part in text.split(","):

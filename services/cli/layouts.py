@@ -12,7 +12,8 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from services.cli import legacy
-from services.cli.fields import ValueProblem, choices_of, day_of, enum_words
+from services.cli.bodies import ValueProblem
+from services.cli.fields import choices_of, day_of, enum_words
 from services.cli.sheets import Row
 from services.cli.words import LOCALE, say
 from services.kit.catalogue import describe_problem
