@@ -22,6 +22,7 @@ from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.connection import Connection
 from services.cli.fields import enum_word, enum_words, message_class
+from services.cli.frame import FramedTyper
 from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Faults, Layout, Phase, Place, qualified
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.sheets import Row, SheetError, columns_of, raw_rows, rows_of, sha256_of, write_errors
@@ -49,21 +50,26 @@ class HazardLayout(StrEnum):
 File = Annotated[
     Path,
     typer.Argument(
-        exists=True, dir_okay=False, help=say("CSV（可为 .gz）或 XLSX 文件", "CSV (plain or .gz) or XLSX file")
+        exists=True,
+        dir_okay=False,
+        metavar=say("文件", "FILE"),
+        help=say("CSV（可为 .gz）或 XLSX 文件", "CSV (plain or .gz) or XLSX file"),
     ),
 ]
 Mapped = Annotated[
     list[str] | None,
     typer.Option(
         "--map",
-        metavar="FIELD=COLUMN",
+        metavar=say("字段=列名", "FIELD=COLUMN"),
         help=say("字段对应的列名，可多次使用", "which column a field stands in; repeatable"),
     ),
 ]
 Region = Annotated[
     str,
     typer.Option(
-        "--region", metavar="CODE", help=say("未注明区划的对象所在区划", "region of sites whose rows name none")
+        "--region",
+        metavar=say("代码", "CODE"),
+        help=say("未注明区划的对象所在区划", "region of sites whose rows name none"),
     ),
 ]
 Unit = Annotated[
@@ -76,7 +82,7 @@ SourceRegion = Annotated[
     str,
     typer.Option(
         "--source-region",
-        metavar="CODE",
+        metavar=say("代码", "CODE"),
         help=say(
             "旧编号所属台账的区划；编号只在该区划的台账内唯一（默认为您岗位所在区划，全国岗位为全国台账）",
             "region whose register the legacy ids come from; they are unique within it"
@@ -97,7 +103,7 @@ Errors = Annotated[
     typer.Option(
         "--errors",
         help=say(
-            "被拒绝的行写入该文件（默认为当前目录下的 FILE.errors.csv）",
+            "被拒绝的行写入该文件（默认为当前目录下的 文件名.errors.csv）",
             "refused rows go here (default: FILE.errors.csv in this directory)",
         ),
     ),
@@ -110,10 +116,7 @@ Sheet = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add ``dutyloop import``."""
-    added = typer.Typer(
-        no_args_is_help=True,
-        help=say("导入旧系统数据；中断后重新运行即可继续", "legacy data; after a cut, run it again"),
-    )
+    added = FramedTyper(help=say("导入旧系统数据；中断后重新运行即可继续", "legacy data; after a cut, run it again"))
     added.command("regions", help=say("导入行政区划（上级在前）", "regions, parents before children"))(regions)
     added.command("sites", help=say("导入检查对象", "sites"))(sites)
     added.command("visits", help=say("导入检查记录", "visits"))(visits)

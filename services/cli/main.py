@@ -2,9 +2,6 @@
 
 import sys
 
-import typer
-from typer import rich_utils
-
 from services.cli import (
     audit,
     call,
@@ -17,20 +14,14 @@ from services.cli import (
     tasks,
     tours,
 )
+from services.cli.frame import FramedTyper
 from services.cli.output import Exit, fail, fail_refused, leave
-from services.cli.words import LOCALE, say
+from services.cli.words import say, worded
 from services.kit.errors import DomainError
-from services.kit.settings import SettingsError
+from services.kit.failures import Failure
 
-if LOCALE == "zh-CN":  # the frame that Typer draws around our words
-    rich_utils.ARGUMENTS_PANEL_TITLE, rich_utils.OPTIONS_PANEL_TITLE = "参数", "选项"
-    rich_utils.COMMANDS_PANEL_TITLE, rich_utils.ERRORS_PANEL_TITLE = "命令", "有误"
-    rich_utils.DEFAULT_STRING, rich_utils.REQUIRED_LONG_STRING = "[默认：{}]", "[必填]"
-    rich_utils.RICH_HELP = "用法见 [blue]{command_path} {help_option}[/]"
-
-app = typer.Typer(
+app = FramedTyper(
     name="dutyloop",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help=say("责任清单与闭环监管", "responsibility lists and the closed loop"),
 )
@@ -44,8 +35,8 @@ def main() -> None:
         app()
     except DomainError as error:
         fail_refused(error)
-    except SettingsError as error:
-        fail(str(error))
+    except (Failure, OSError) as error:
+        fail(worded(error))
     except SystemExit as stop:  # Typer has told of usage errors and interruptions
         sys.stdout.flush()
         leave(stop.code if isinstance(stop.code, int) else Exit.OK if stop.code is None else Exit.FAILED)

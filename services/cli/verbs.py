@@ -29,8 +29,9 @@ from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from services.cli.connection import CALL_SECONDS, Connection
 from services.cli.fields import NUMBERS, Leaf, cell_of, leaves, message_class, metavar_of, yes_or_no
+from services.cli.frame import FramedTyper
 from services.cli.output import as_dict, err, out, print_json, print_message, print_table
-from services.cli.words import label, say
+from services.cli.words import label, say, worded
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
 
 SERVICES: Mapping[str, tuple[ServiceDescriptor, type]] = {
@@ -118,7 +119,7 @@ def find_method(method: str) -> tuple[MethodDescriptor, type]:
 
 def sub_app(app: typer.Typer, name: str, words: tuple[str, str], verbs: Sequence[Verb]) -> typer.Typer:
     """Add a context's verbs as a sub-app."""
-    added = typer.Typer(no_args_is_help=True, help=say(*words))
+    added = FramedTyper(help=say(*words))
     for verb in verbs:
         added.command(verb.command, help=say(verb.chinese, verb.english))(command_of(verb))
     app.add_typer(added, name=name)
@@ -277,8 +278,10 @@ def read_argument(text: str) -> str:
         if text.startswith("@"):
             with open(text[1:], encoding="utf-8") as file:
                 return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except OSError as error:
+        raise typer.BadParameter(worded(error)) from error
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(say(f"{text} 不是 UTF-8 文本", f"{text} is not text in UTF-8")) from error
     return text
 
 
