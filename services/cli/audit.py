@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ from services.cli.verbs import AsJson, Person, Timeout, Verb, sub_app
 from services.cli.words import say, worded
 from services.kit import temporal
 from services.kit.crypto import load_signing_key
-from services.kit.db import UNREACHABLE
+from services.kit.db import NOT_LET_IN, UNREACHABLE
 from services.kit.failures import Failure
 from services.kit.settings import SettingsError, required, settings
 from workflows import replay as replaying
@@ -86,6 +86,8 @@ def _failing_clearly() -> Iterator[None]:
         fail(say("超时", "the time given was over"), Exit.UNAVAILABLE)
     except ServerGone as error:
         fail(worded(error), Exit.UNAVAILABLE)
+    except NOT_LET_IN as error:
+        fail(worded(Failure("database_refuses", error=error)))
     except UNREACHABLE as error:
         fail(worded(Failure("database_unreachable", error=error)), Exit.UNAVAILABLE)
 
@@ -194,12 +196,11 @@ async def _replay(timeout: float, progress: replaying.Progress) -> replaying.Rep
         try:
             client = await temporal.connect(settings(), lazy=False)
         except RuntimeError as error:  # what Temporal's client raises when nobody answers
-            raise ServerGone("temporal_unreachable", address=settings().temporal_address, error=error) from error
+            raise ServerGone("temporal_unreachable", address=settings().temporal_address) from error
         try:
             return await replaying.replay_closed(client, progress=progress)
         except* RPCError as errors:
-            gone = errors.exceptions[0]
-            raise ServerGone("temporal_unreachable", address=settings().temporal_address, error=gone) from errors
+            raise ServerGone("temporal_refuses", error=errors.exceptions[0]) from errors
 
 
 def export(
@@ -233,8 +234,12 @@ def export(
             unfinished.unlink()
             fail(say("导出内容与其哈希不符", "what arrived does not match its hash"), Exit.MISMATCH)
         unfinished.replace(target)
-    except OSError as error:
-        fail(worded(Failure("unwritable", path=target, reason=error)))
+    except BaseException as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        if isinstance(error, OSError):
+            fail(worded(Failure("unwritable", path=target, reason=error)))
+        raise
     written["sha256"] = digest.hexdigest()
     if as_json:
         print_json(written)

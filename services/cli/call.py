@@ -62,7 +62,7 @@ def _requests(descriptor: MethodDescriptor, body: str) -> list[Any]:
         found = data if descriptor.client_streaming and isinstance(data, list) else [data]
         return [body_of(each, descriptor.input_type) for each in found]
     except ValueProblem as error:
-        raise typer.BadParameter(str(error), param_hint=BODY) from error
+        raise typer.BadParameter(str(error), param_hint=say("请求", "the request")) from error
 
 
 def _identify(request: Any, request_id: str | None) -> str:

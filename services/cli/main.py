@@ -15,10 +15,11 @@ from services.cli import (
     tours,
 )
 from services.cli.frame import FramedTyper
-from services.cli.output import Exit, fail, fail_refused, leave
+from services.cli.output import Exit, err, fail, fail_refused, leave
 from services.cli.words import say, worded
-from services.kit.errors import DomainError
+from services.kit.errors import DomainError, ServiceUnavailable
 from services.kit.failures import Failure
+from services.kit.settings import settings
 
 app = FramedTyper(
     name="dutyloop",
@@ -33,6 +34,9 @@ def main() -> None:
     """Run a command; every way out has an exit code that means something."""
     try:
         app()
+    except ServiceUnavailable as error:
+        err.print(say("所联系的服务：", "the services called:"), settings().api_address, highlight=False)
+        fail_refused(error)
     except DomainError as error:
         fail_refused(error)
     except (Failure, OSError) as error:

@@ -269,8 +269,8 @@ def worker() -> None:
     """Run the workflow worker."""
     try:
         worker_process.run()
-    except RuntimeError as error:  # what Temporal's client raises when nobody answers
-        fail(worded(Failure("temporal_unreachable", address=settings().temporal_address, error=error)))
+    except RuntimeError:  # what Temporal's client raises when nobody answers
+        fail(worded(Failure("temporal_unreachable", address=settings().temporal_address)))
     leave(Exit.OK)
 
 

@@ -23,7 +23,7 @@ from services.kit.errors import DomainError, RequestIdReused, is_recorded
 from services.kit.leases import Borrowed, Leases
 from services.kit.names import derived_id
 from services.kit.secret_files import read_secret
-from services.kit.settings import Settings, required
+from services.kit.settings import Settings, SettingsError, required
 
 Connection: TypeAlias = leases.Connection
 Row: TypeAlias = asyncpg.Record
@@ -479,19 +479,25 @@ def role_password(settings: Settings, role: str) -> str:
 
 
 async def connect(settings: Settings, schema: str, *, role: str | None = None) -> Database:
-    """Open the pool of the service that owns ``schema``, as its role, which has the same name, or as another."""
-    pool = await asyncpg.create_pool(
-        required(settings.database_url, "database_url").get_secret_value(),
-        user=role or schema,
-        password=role_password(settings, role or schema),
-        min_size=1,
-        max_size=settings.pool_size,
-        timeout=CONNECT_SECONDS,
-        command_timeout=COMMAND_SECONDS,
-        server_settings={**SESSION_SETTINGS, "search_path": schema, "application_name": f"dutyloop-{schema}"},
-        init=_prepare,
-        reset=_keep_session,
-    )
+    """Open the pool of the service that owns ``schema``, as its role, which has the same name, or as another.
+
+    Raises SettingsError when the database does not let the role in.
+    """
+    try:
+        pool = await asyncpg.create_pool(
+            required(settings.database_url, "database_url").get_secret_value(),
+            user=role or schema,
+            password=role_password(settings, role or schema),
+            min_size=1,
+            max_size=settings.pool_size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings={**SESSION_SETTINGS, "search_path": schema, "application_name": f"dutyloop-{schema}"},
+            init=_prepare,
+            reset=_keep_session,
+        )
+    except NOT_LET_IN as error:
+        raise SettingsError("database_refuses", error=error) from error
     return Database(pool)
 
 
@@ -506,4 +512,10 @@ UNREACHABLE = (
     OSError,
     ssl.SSLError,
 )
+NOT_LET_IN = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""Answers to a wrong password, a role or a database that is not there, or one that the role may not enter."""
 SLOW = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError, TimeoutError)

@@ -167,10 +167,8 @@ FAILURES: Mapping[str, tuple[str, str]] = {
         "Temporal 拒绝命名空间 {namespace}：{error}",
         "Temporal refuses the namespace {namespace}: {error}",
     ),
-    "temporal_unreachable": (
-        "无法连接 {address} 的 Temporal：{error}",
-        "Temporal at {address} cannot be reached: {error}",
-    ),
+    "temporal_unreachable": ("无法连接 {address} 的 Temporal", "Temporal at {address} cannot be reached"),
+    "temporal_refuses": ("Temporal 未能答复：{error}", "Temporal did not answer: {error}"),
     # Checkpoints of the ledger
     "not_a_verifier_key": ("{key} 不是 {log} 的检查点公钥", "{key} is not a verifier key of {log}"),
     "malformed_verifier_key": ("检查点公钥格式不正确", "the verifier key is malformed"),

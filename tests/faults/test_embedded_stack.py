@@ -632,10 +632,10 @@ def test_a_stale_lock_file_is_no_obstacle(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("1\n")
     lock = DirectoryLock(path)
-    lock.acquire("it")
+    lock.acquire("data_dir")
     assert f"{os.getpid()}\n" == path.read_text()
-    with pytest.raises(StackError, match=rf"^it is in use by process {os.getpid()}$"):
-        DirectoryLock(path).acquire("it")
+    with pytest.raises(StackError, match=rf"^data directory {tmp_path} is in use by process {os.getpid()}$"):
+        DirectoryLock(path).acquire("data_dir")
     assert DirectoryLock.is_held(path)
     lock.release()
     assert not DirectoryLock.is_held(path)

@@ -15,8 +15,10 @@ from dutyloop.duty.v1.duty_pb2_grpc import DutyServiceStub
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.hazard.v1.hazard_pb2_grpc import HazardServiceStub
 from infra.embedded.postgres import OWNER, EmbeddedPostgres
-from infra.embedded.process import free_port
+from infra.embedded.process import free_port, write_private
 from services.directory.bootstrap import bootstrap
+from services.kit import db
+from services.kit.failures import Failure
 from services.kit.migrate import migrate
 from services.kit.serve import serve
 from services.kit.settings import Settings, SettingsError
@@ -91,6 +93,23 @@ async def test_a_service_without_cases_needs_no_codec_keys(city: City, tmp_path:
         await city.inspector.calls(DutyServiceStub(channel).ListResponsibilityLists, request)
     with pytest.raises(SettingsError, match=r"^DUTYLOOP_CODEC_KEYS_FILE is not set$"):
         await serve(apart(shared, only("hazard", shared.database_secrets, tmp_path)), ("hazard",), asyncio.Event())
+
+
+async def test_a_login_that_the_database_refuses_is_told(
+    postgres: EmbeddedPostgres, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """Whoever mounts the password of another installation would read a traceback."""
+    for role in ("duty", OWNER):
+        write_private(tmp_path / role, b"wrong")
+    wrong = Settings(database_url=await new_database(), database_secrets=tmp_path)
+    for refused in (db.connect(wrong, "duty"), migrate(wrong)):
+        with pytest.raises(Failure, match=r"^the database refuses the connection: password") as told:
+            await refused
+        assert told.value.worded("zh-CN").startswith("数据库拒绝连接：")
+    elsewhere = Settings(database_url="postgresql://127.0.0.1:1/nothing", database_secrets=tmp_path)
+    with pytest.raises(Failure) as told:
+        await migrate(elsewhere)
+    assert told.value.worded("zh-CN") == "无法连接数据库：连接被拒绝"
 
 
 async def test_migrating_needs_the_owners_password_only(

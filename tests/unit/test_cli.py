@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import orjson
 import pytest
 import typer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.timestamp_pb2 import Timestamp
 from typer.testing import CliRunner
 
@@ -189,6 +192,48 @@ def test_without_a_stack_the_verbs_say_that_nothing_runs(arguments: Sequence[str
     )
     assert (done.returncode, done.stdout) == (5, "")
     assert f"nothing is running in {tmp_path}" in done.stderr.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("locale", "expected"),
+    [("zh-CN", "所联系的服务： 127.0.0.1:1\n"), ("en", "the services called: 127.0.0.1:1\n")],
+)
+def test_services_that_do_not_answer_are_told_with_their_address(locale: str, expected: str, tmp_path: Path) -> None:
+    """Whoever has mistyped an address would wait for services that run elsewhere."""
+    key = tmp_path / "issuer.key"
+    pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    key.write_bytes(Ed25519PrivateKey.generate().private_bytes(*pem))
+    key.chmod(0o600)
+    given = {"DUTYLOOP_API_ADDRESS": "127.0.0.1:1", "DUTYLOOP_ISSUER_KEY_FILE": str(key), "DUTYLOOP_LOCALE": locale}
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli.main", "tasks", "list"],
+        env={"PATH": os.environ["PATH"], "DUTYLOOP_DATA_DIR": str(tmp_path), **given},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (5, "")
+    assert expected in done.stderr
+
+
+def test_an_export_that_is_refused_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auditor would find an empty file and take it for a history."""
+
+    class Refusing:
+        def __init__(self, person: str | None) -> None:
+            pass
+
+        def stub(self, stub: type) -> Any:
+            return stub(grpc.insecure_channel("127.0.0.1:1"))
+
+        def stream(self, method: Any, request: Any, timeout: float) -> Iterator[Any]:
+            raise NotFound("workflows/nothing")
+
+    monkeypatch.setattr(audit, "Connection", Refusing)
+    done = invoke("audit", "export", "nothing", "--out", str(tmp_path / "history.json"))
+    assert isinstance(done.exception, NotFound)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

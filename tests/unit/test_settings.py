@@ -1,14 +1,19 @@
 """Where a process gets its settings and secrets from, and what it refuses to start with."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from services.kit.codec import CodecKeys
+from services.kit.crypto import load_signing_key
 from services.kit.db import role_password
 from services.kit.secret_files import read_secret
 from services.kit.settings import Settings, SettingsError, adopt, settings, settings_of
+from services.kit.tokens import load_trusted_keys
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +93,33 @@ def test_a_token_is_not_printed(environment: pytest.MonkeyPatch) -> None:
     """Settings in a log or an error would hand out a person's access."""
     environment.setitem(os.environ, "DUTYLOOP_TOKEN", "eyJhbGciOi")
     assert "eyJhbGciOi" not in repr(settings())
+
+
+@pytest.mark.parametrize(
+    ("read", "code"),
+    [(load_signing_key, "not_a_private_key"), (CodecKeys.load, "not_codec_keys"), (load_trusted_keys, "not_a_key_set")],
+)
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "null", '{"keys": [1], "current": 1}', "-----BEGIN PRIVATE KEY-----"]
+)
+def test_a_file_that_holds_no_keys_is_told(
+    read: Callable[[Path], object], code: str, content: str, tmp_path: Path
+) -> None:
+    """Whoever mounts the wrong file would read a traceback of a library for keys."""
+    file = tmp_path / "keys"
+    file.write_text(content)
+    file.chmod(0o600)
+    with pytest.raises(SettingsError) as told:
+        read(file)
+    assert told.value.code == code
+    assert str(file) in told.value.worded("zh-CN")
+
+
+def test_a_key_of_another_kind_is_told(tmp_path: Path) -> None:
+    """A key for another algorithm would be told as a fault of the program."""
+    file = tmp_path / "other.key"
+    pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(*pem))
+    file.chmod(0o600)
+    with pytest.raises(SettingsError, match=r"is not an Ed25519 key$"):
+        load_signing_key(file)
