@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +32,23 @@ from workflows import replay as replaying
 
 EXPORT_SECONDS = 300.0
 CHECK_SECONDS = 3_600.0
+
+
+PROBLEMS: Mapping[str, tuple[str, str]] = {
+    "missing_entry": ("记录缺失", "entries are missing"),
+    "repeated_position": ("序号重复", "a position is taken twice"),
+    "edited_envelope": ("记录信封被改动", "an envelope was edited"),
+    "edited_payload": ("记录内容被改动", "a payload was edited"),
+    "edited_column": ("记录列被改动", "a column was edited"),
+    "wrong_node": ("哈希树节点不符", "a node of the hash tree is wrong"),
+    "rewritten_log": ("已签署的记录被改写", "what was signed was rewritten"),
+    "truncated_tail": ("已签署的末尾记录缺失", "the signed tail was cut off"),
+    "older_restore": ("数据库恢复到了更早的状态", "the database is an older state"),
+    "bad_checkpoint": ("检查点无效", "a checkpoint is not valid"),
+    "missing_checkpoint_file": ("检查点文件缺失", "the checkpoint file is missing"),
+    "missing_receipt": ("已回执的记录缺失", "an acknowledged entry is missing"),
+}
+"""The kinds of what verification finds; beside each its own detail stands as it found it, in English."""
 
 
 class ServerGone(Failure):
@@ -148,7 +165,10 @@ def _report(found: Verification, *, as_json: bool) -> None:
         print_table(
             say("问题", "problems"),
             (say("序号", "position"), say("种类", "kind"), say("说明", "detail")),
-            (("-" if each.position is None else each.position, each.kind, each.detail) for each in found.problems),
+            (
+                ("-" if each.position is None else each.position, say(*PROBLEMS[each.kind]), each.detail)
+                for each in found.problems
+            ),
         )
     counted = {
         say("已定序记录", "entries"): found.entries,

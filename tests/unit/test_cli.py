@@ -217,6 +217,14 @@ def test_services_that_do_not_answer_are_told_with_their_address(locale: str, ex
     assert expected in done.stderr
 
 
+def test_every_kind_of_problem_of_the_ledger_has_words() -> None:
+    """An auditor would read what was tampered with as a token."""
+    folder = Path(audit.__file__).parents[1] / "audit"
+    sources = "\n".join(path.read_text() for path in folder.glob("*.py"))
+    kinds = set(re.findall(r"(?:note\(|Problem\(|yield )\"([a-z_]+)\",", sources))
+    assert kinds == set(audit.PROBLEMS)
+
+
 def test_an_export_that_is_refused_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An auditor would find an empty file and take it for a history."""
 

@@ -77,3 +77,13 @@ def test_each_language_leads_to_the_other_and_links_lead_somewhere(chinese: Path
             target = document.parent / path if path else document
             if "://" not in link:
                 assert target.exists() and (not anchor or anchor in anchors_of(target)), link
+
+
+def test_make_lists_its_targets_in_both_languages() -> None:
+    """Whoever starts with ``make`` would read half of the first thing the product says in the other language."""
+    listed = re.findall(r"^[a-z-]+:.*## (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert len(listed) > 5
+    for words in listed:
+        english, _, chinese = words.partition(" | ")
+        assert english.isascii()
+        assert re.search(r"[\u4e00-\u9fff]", chinese), words
