@@ -27,8 +27,9 @@ from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Fault
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.sheets import Row, SheetError, columns_of, raw_rows, rows_of, sha256_of, write_errors
 from services.cli.verbs import AsJson, Person, find_method
-from services.cli.words import label, say
+from services.cli.words import label, say, worded
 from services.kit.errors import DomainError
+from services.kit.failures import Failure
 
 CHUNK_ROWS = 10_000
 """Rows of one request; as many as a report tells errors of, so that none is lost."""
@@ -460,7 +461,7 @@ def _report(migration: Migration, content: str, outcome: Outcome, figures: Mappi
         try:
             write_errors(path, outcome.faults)
         except OSError as error:
-            fail(say(f"无法写入 {path}：{error}", f"cannot write {path}: {error}"))
+            fail(worded(Failure("unwritable", path=path, reason=error)))
     if migration.as_json:
         print_json(
             {

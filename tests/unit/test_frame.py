@@ -15,6 +15,7 @@ import typer
 from pydantic_core import PydanticKnownError
 from typer.testing import CliRunner
 
+from services.cli.frame import FramedTyper
 from services.cli.main import app
 from services.cli.typer_words import COMPLETION, ERRORS, HELP, TYPES, USAGE
 from services.kit.library_words import PYDANTIC, blanked
@@ -151,6 +152,7 @@ import orjson
 from typer.main import get_command
 from typer.testing import CliRunner
 from services.cli.frame import _sections
+from services.cli.frame import FramedTyper
 from services.cli.main import app
 
 def walk(command, path, parent):
@@ -260,3 +262,23 @@ def test_nothing_at_all_shows_the_help_and_is_wrong_usage() -> None:
     done = CliRunner().invoke(app, ["hazards"])
     assert done.exit_code == 2
     assert "lookback" in done.stdout
+
+
+@pytest.mark.parametrize(("way", "code"), [(KeyboardInterrupt, 130), (typer.Abort, 1), (EOFError, 1)])
+def test_what_is_broken_off_leaves_as_it_would_without_our_frame(way: type[BaseException], code: int) -> None:
+    """A script could not tell that somebody has pressed Ctrl-C."""
+    own = FramedTyper()
+
+    def wait() -> None:
+        raise way
+
+    own.command("wait")(wait)
+    own.command("other")(lambda: None)  # one command alone would not make a group of the app
+    assert CliRunner().invoke(own, ["wait"]).exit_code == code
+    assert CliRunner().invoke(own, ["other"]).exit_code == 0
+
+
+def test_who_calls_the_app_from_python_gets_its_errors() -> None:
+    """A program that embeds the command would be ended by a wrong option."""
+    with pytest.raises(typer.TyperException):
+        app(["hazards", "nothing"], standalone_mode=False)
