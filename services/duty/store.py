@@ -12,6 +12,7 @@ from services.kit.call import Call
 from services.kit.dates import day_of
 from services.kit.db import Database, Transaction
 from services.kit.errors import AlreadyExists, NotFound, StaleEtag, invalid
+from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import derived_id, id_of, optional_id
 from services.kit.paging import Page
@@ -40,11 +41,11 @@ class DutyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    SELECT_LIST = "SELECT " + LIST_COLUMNS + " FROM responsibility_list l WHERE l.id = $1"
+    SELECT_LIST = "SELECT " + LIST_COLUMNS + ", asked.place FROM " + ASKED + " JOIN responsibility_list l USING (id)"
 
     async def responsibility_list(self, name: str, scope: Scope, field: str = "name") -> asyncpg.Record:
         """Return a list's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.fetchrow(self.SELECT_LIST, id_of(name, "responsibilityLists", field))
+        row = await self._database.row(self.SELECT_LIST, id_of(name, "responsibilityLists", field))
         if row is None:
             raise NotFound(name)
         scope.require(name, row["region_code"], row["unit_path"])
@@ -114,7 +115,7 @@ class DutyStore:
                 numbers = [each["number"] for each in await tx.fetch(self.SELECT_NUMBERS, predecessor_id)]
                 ids = [item_id(identifier, number) for number in numbers]
                 await tx.execute(self.COPY_ITEMS, predecessor_id, identifier, numbers, ids)
-                row = await tx.fetchrow(self.SELECT_LIST, identifier)
+                row = await tx.fetchrow(self.SELECT_LIST, [identifier])
             assert row is not None  # noqa: S101 (inserted above)
             return self._record(tx, "drafted", row)
 

@@ -13,6 +13,7 @@ from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database, Outer
 from services.kit.errors import NotFound, RuleNotMet
+from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
 from services.kit.paging import Page
@@ -41,11 +42,11 @@ class HazardStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    SELECT_HAZARD = "SELECT " + HAZARD_COLUMNS + " FROM hazard WHERE id = $1"
+    SELECT_HAZARD = "SELECT " + HAZARD_COLUMNS + ", asked.place FROM " + ASKED + " JOIN hazard USING (id)"
 
     async def hazard(self, name: str, scope: Scope) -> asyncpg.Record:
         """Return a hazard's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.fetchrow(self.SELECT_HAZARD, id_of(name, "hazards"))
+        row = await self._database.row(self.SELECT_HAZARD, id_of(name, "hazards"))
         if row is None:
             raise NotFound(name)
         scope.require(name, row["region_code"], row["unit_path"])

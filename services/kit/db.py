@@ -6,10 +6,11 @@ reach another service's by accident (nor, for lack of grants, on purpose).
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import asyncpg
@@ -20,6 +21,7 @@ from dutyloop.kit.v1 import kit_pb2
 from services.kit import leases, ledger
 from services.kit.call import Call
 from services.kit.errors import DomainError, RequestIdReused, is_recorded
+from services.kit.gather import Gatherer
 from services.kit.leases import Borrowed, Leases
 from services.kit.names import derived_id
 from services.kit.secret_files import read_secret
@@ -325,6 +327,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._leases = Leases(pool)
+        self._gatherers: dict[str, Gatherer] = {}
         self.tell_cases: TellCases | None = None
         self._awaited: dict[CommandKey, asyncio.Future[Stored]] = {}
 
@@ -343,6 +346,13 @@ class Database:
         async with self.connection() as connection:
             row: asyncpg.Record | None = await connection.fetchrow(sql, *arguments)
             return row
+
+    def row(self, sql: str, key: str) -> Coroutine[Any, Any, asyncpg.Record | None]:
+        """Return the row of a key by a statement over ``ASKED``, shared by all who ask for one of its rows just now."""
+        gatherer = self._gatherers.get(sql)
+        if gatherer is None:
+            gatherer = self._gatherers[sql] = Gatherer(partial(self.fetch, sql))
+        return gatherer.row(key)
 
     async def fetchval(self, sql: str, *arguments: object) -> Any:
         """Run a query and return its first value."""
@@ -383,8 +393,8 @@ class Database:
     ) -> bool:
         """Commit a decided change in one round trip; False when what it was decided on has changed meanwhile.
 
-        For hot commands that need no lock: read, decide, then apply a statement made by ``at_once``, all on one
-        borrowed connection. A repeated request id violates the command's key and undoes the statement whole.
+        For hot commands that need no lock: read, decide, then apply a statement made by ``at_once``. A repeated
+        request id violates the command's key and undoes the statement whole.
         """
         entry = _own_entry(call, event)
         receipts = [entry.leaf_hash]

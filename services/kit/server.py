@@ -190,6 +190,7 @@ class _GuardedMethod:
         self._request_class: type[Message] = GetMessageClass(rule.request)
         self._validate = validator(rule.request)
         self._changes_state = rule.changes_state
+        self._timed = "business_time" in rule.request.fields_by_name
 
     async def unary(self, raw: bytes, context: Context) -> bytes:
         """Serve one call. Spelt out what ``_served`` does for streams: most calls pass here, and each layer costs."""
@@ -275,10 +276,9 @@ class _GuardedMethod:
         if self._changes_state:
             call.request_id = request.request_id  # type: ignore[attr-defined]
             # A step of a case is known by its id alone: done over after the worker died in it, it has later times.
-            timed = "business_time" in request.DESCRIPTOR.fields_by_name
-            step = self._rule.kind == policy_pb2.METHOD_KIND_WORKER or (call.internal and timed)
+            step = self._rule.kind == policy_pb2.METHOD_KIND_WORKER or (call.internal and self._timed)
             call.body_hash = digest(b"" if step else request.SerializeToString(deterministic=True))
-        if call.internal and "business_time" in request.DESCRIPTOR.fields_by_name:
+        if call.internal and self._timed:
             call.now = request.business_time.ToDatetime(tzinfo=call.now.tzinfo)  # type: ignore[attr-defined]
         return request
 

@@ -10,8 +10,9 @@ from dutyloop.plan.v1 import plan_pb2
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import beijing_date, start_of
-from services.kit.db import Database, Transaction, at_once
-from services.kit.errors import DomainError, NotFound, StaleEtag, invalid
+from services.kit.db import Connection, Database, Transaction, at_once
+from services.kit.errors import DomainError, NotFound, invalid
+from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import id_of, optional_id
 from services.kit.paging import Page
@@ -84,21 +85,17 @@ COUNT_TASKS = {
 }
 
 
-REPORT_ATTEMPTS = 5
-"""How often a report is decided anew when the task changes between reading and writing."""
-
-
 class TaskStore:
     """Reads and writes of tasks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    SELECT_TASK = "SELECT " + TASK_COLUMNS + " FROM task t WHERE t.id = $1"
+    SELECT_TASK = "SELECT " + TASK_COLUMNS + ", asked.place FROM " + ASKED + " JOIN task t USING (id)"
 
     async def task(self, name: str, scope: Scope) -> asyncpg.Record:
         """Return a task's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.fetchrow(self.SELECT_TASK, id_of(name, "tasks"))
+        row = await self._database.row(self.SELECT_TASK, id_of(name, "tasks"))
         if row is None:
             raise NotFound(name)
         scope.require(name, row[REGION_CODE], row[UNIT_PATH])
@@ -128,8 +125,11 @@ class TaskStore:
     SELECT_REPORTED = (
         "SELECT "
         + TASK_COLUMNS
-        + ", l.state FROM task t JOIN annual_task_list l ON l.id = t.annual_task_list_id WHERE t.id = $1"
+        + ", l.state, asked.place FROM "
+        + ASKED
+        + " JOIN task t USING (id) JOIN annual_task_list l ON l.id = t.annual_task_list_id"
     )
+    LOCK_REPORTED = SELECT_REPORTED + " FOR UPDATE OF t"
     REPORT = at_once(
         """
         UPDATE task
@@ -143,35 +143,41 @@ class TaskStore:
     )
 
     async def report(self, call: Call, request: plan_pb2.ReportProgressRequest) -> plan_pb2.Task:
-        """Note how far a task has come: read, decided and applied without a lock, since this is done most often."""
+        """Note how far a task has come: as a rule without a lock, since this is done most often."""
         task_id = id_of(request.name, "tasks")
-        types, references = messages.evidence_columns(request.evidence)
-        actor = rules.Actor(call.principal, call.posts, call.units)
+        row = await self._database.row(self.SELECT_REPORTED, task_id)
         async with self._database.connection() as connection:
-            for _ in range(REPORT_ATTEMPTS):
-                row = await connection.fetchrow(self.SELECT_REPORTED, task_id)
-                if row is None:
-                    raise NotFound(request.name)
-                call.scope.require(request.name, row[REGION_CODE], row[UNIT_PATH])
-                task = messages.task_message(row, call.now.timestamp())
-                refusal = rules.report_refusal(task, row[LIST_STATE], actor, request.etag, len(types))
-                if refusal is not None:
-                    raise refusal
-                revision = int(task.etag)
-                task.etag = str(revision + 1)
-                task.progress_percent = request.progress_percent
-                task.remark = request.remark
-                task.evidence.extend(request.evidence)
-                payload = {
-                    "progress_percent": request.progress_percent,
-                    "remark": request.remark,
-                    "evidence": references,
-                }
-                event = self._task_event("progressed", task, row, payload)
-                arguments = (task_id, revision, request.progress_percent, request.remark, types, references)
-                if await self._database.apply(connection, call, self.REPORT, arguments, event, task):
-                    return task
-        raise StaleEtag(resource=request.name)
+            task = await self._report_as_read(connection, call, request, row)
+            if task is None:  # several report on it at once: one after the other, then
+                async with connection.transaction():
+                    row = await connection.fetchrow(self.LOCK_REPORTED, [task_id])
+                    task = await self._report_as_read(connection, call, request, row)
+        assert task is not None  # noqa: S101 (nobody changes what is locked)
+        return task
+
+    async def _report_as_read(
+        self, connection: Connection, call: Call, request: plan_pb2.ReportProgressRequest, row: asyncpg.Record | None
+    ) -> plan_pb2.Task | None:
+        """Decide on the task as it was read; None when it has changed since."""
+        if row is None:
+            raise NotFound(request.name)
+        call.scope.require(request.name, row[REGION_CODE], row[UNIT_PATH])
+        types, references = messages.evidence_columns(request.evidence)
+        task = messages.task_message(row, call.now.timestamp())
+        actor = rules.Actor(call.principal, call.posts, call.units)
+        refusal = rules.report_refusal(task, row[LIST_STATE], actor, request.etag, len(types))
+        if refusal is not None:
+            raise refusal
+        revision = int(task.etag)
+        task.etag = str(revision + 1)
+        task.progress_percent = request.progress_percent
+        task.remark = request.remark
+        task.evidence.extend(request.evidence)
+        payload = {"progress_percent": request.progress_percent, "remark": request.remark, "evidence": references}
+        event = self._task_event("progressed", task, row, payload)
+        task_id = task.name.removeprefix("tasks/")
+        arguments = (task_id, revision, request.progress_percent, request.remark, types, references)
+        return task if await self._database.apply(connection, call, self.REPORT, arguments, event, task) else None
 
     SUBMIT = (
         """
@@ -397,7 +403,7 @@ class TaskStore:
         async with self._database.command(call) as tx:
             row = await tx.fetchrow(self.REMIND, identifier, kind, request.supervision_case)
             if row is None:
-                row = await tx.fetchrow(self.SELECT_TASK, identifier)
+                row = await tx.fetchrow(self.SELECT_TASK, [identifier])
                 if row is None:
                     raise NotFound(request.task)
                 return tx.answer(messages.task_message(row, call.now.timestamp()))

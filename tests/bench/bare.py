@@ -20,12 +20,13 @@ from services.kit.db import SESSION_SETTINGS
 from services.kit.settings import Settings
 from services.plan import messages
 from services.plan.messages import TASK_COLUMNS
-from services.plan.task_store import LIST_TASKS, TaskStore
+from services.plan.task_store import LIST_TASKS
 from tests.bench.city import database_login
 
 GET, LIST, REPORT, ECHO = "/bench.Bare/Get", "/bench.Bare/List", "/bench.Bare/Report", "/bench.Bare/Echo"
 POOL_SIZE = 5
 STATES = ["OPEN", "SUBMITTED", "DONE"]
+GET_ONE = "SELECT " + TASK_COLUMNS + " FROM task t WHERE t.id = $1"
 REPORT_IN_ONE = (
     """
 WITH task AS (
@@ -57,7 +58,7 @@ class Bare:
 
     async def get(self, request: plan_pb2.GetTaskRequest, context: Any) -> plan_pb2.Task:
         """Read one task."""
-        row = await self._pool.fetchrow(TaskStore.SELECT_TASK, request.name.removeprefix("tasks/"))
+        row = await self._pool.fetchrow(GET_ONE, request.name.removeprefix("tasks/"))
         assert row is not None
         return messages.task_message(row, time.time())
 

@@ -14,6 +14,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from services.kit import db
 from services.kit.db import Database
 from services.kit.errors import NotFound, Overloaded
+from services.kit.gather import ASKED
 from services.kit.leases import ACQUIRE_SECONDS, Connection, is_sound
 from services.kit.settings import Settings
 from tests.integration.conftest import NewDatabase
@@ -25,6 +26,9 @@ VALUES ($1, '', '', sha256(''), '', '{}')
 """
 OPEN_TRANSACTIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'plan' AND state LIKE 'idle in transaction%'"
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' AND state = 'active'"
+ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'plan' AND state = 'active'"
+SLEEPS = "SELECT pg_sleep(30), place FROM " + ASKED
+ECHO = "SELECT id, place FROM " + ASKED
 END_ALL = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'plan'"
 
 
@@ -91,6 +95,25 @@ async def test_a_connection_that_dies_in_use_is_replaced(room: Room) -> None:
         await room.superuser.fetchval(END_ALL)
         with pytest.raises(db.UNREACHABLE):
             await cut
+    await room.check_whole()
+
+
+async def test_a_shared_read_that_is_cut_is_told_to_all_who_share_it(room: Room) -> None:
+    """When PostgreSQL restarts, whoever shares a statement would hang until his deadline, and others after him."""
+    first = asyncio.create_task(room.database.row(SLEEPS, "first"))
+    await asyncio.sleep(0)
+    together = [asyncio.create_task(room.database.row(SLEEPS, key)) for key in "abc"]
+
+    async def both_read() -> bool:
+        return bool(await room.superuser.fetchval(ACTIVE) == PLACES)
+
+    await becomes(both_read)
+    await room.superuser.fetchval(END_ALL)
+    for asked in (first, *together):
+        with pytest.raises(db.UNREACHABLE):
+            await asked
+    rows = await asyncio.gather(*(room.database.row(ECHO, key) for key in "abc"))
+    assert [row and row["id"] for row in rows] == ["a", "b", "c"]
     await room.check_whole()
 
 

@@ -24,6 +24,8 @@ from tests.integration.people import City
 if TYPE_CHECKING:
     from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceAsyncStub
 
+AT_ONCE = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -128,13 +130,46 @@ async def test_twenty_repeats_at_once_are_one_report(desk: Desk) -> None:
     assert await desk.written(request_id) == (1, 1)
 
 
+async def test_everybody_who_reads_at_once_gets_what_he_asked_for(desk: Desk) -> None:
+    """Reads are gathered: somebody would be shown another's task, or be told that his own does not exist."""
+    mine = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+    listed = plan_pb2.ListTasksRequest(annual_task_list=mine.annual_task_list)
+    tasks = (await desk.holder.calls(desk.stub.ListTasks, listed)).tasks
+    assert len(tasks) > 1
+    wanted = [task.name for _ in range(10) for task in tasks]
+    absent = plan_pb2.GetTaskRequest(name="tasks/absent")
+    read, refusals = await asyncio.gather(
+        asyncio.gather(*(desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=name)) for name in wanted)),
+        asyncio.gather(*(desk.holder.refused(desk.stub.GetTask, absent) for _ in range(10))),
+    )
+    assert [task.name for task in read] == wanted
+    assert {refusal.reason for refusal in refusals} == {"NOT_FOUND"}
+
+
+async def test_what_was_reported_is_read_however_many_read(desk: Desk) -> None:
+    """A holder who looks at the task after his report would be shown what it was before, and report again."""
+    over = False
+
+    async def keep_reading() -> None:
+        while not over:
+            await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+
+    others = [asyncio.create_task(keep_reading()) for _ in range(8)]
+    for percent in range(10, 40):
+        await desk.reports(percent)
+        read = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+        assert read.progress_percent == percent
+    over = True
+    await asyncio.gather(*others)
+
+
 async def test_reports_at_once_are_all_kept(desk: Desk) -> None:
-    """Of two reports decided on the same reading, one would overwrite the other's evidence."""
+    """Of reports decided on the same reading, one would overwrite another's evidence, or most would be refused."""
     before = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
-    await asyncio.gather(*(desk.reports(60) for _ in range(4)))
+    await asyncio.gather(*(desk.reports(60) for _ in range(AT_ONCE)))
     after = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
-    assert len(after.evidence) == len(before.evidence) + 4
-    assert int(after.etag) == int(before.etag) + 4
+    assert len(after.evidence) == len(before.evidence) + AT_ONCE
+    assert int(after.etag) == int(before.etag) + AT_ONCE
 
 
 async def test_a_stale_report_is_refused(desk: Desk) -> None:
