@@ -41,7 +41,7 @@ FORBIDDEN = re.compile(
     "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 """Control, zero-width and bidirectional characters: they hide text from the people who must read it."""
-LINE_BREAKS = re.compile("[\t\n\r\u2028\u2029]")
+FORBIDDEN_IN_A_LINE = re.compile(f"{FORBIDDEN.pattern}|[\t\n\r\u2028\u2029]")
 SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 Check = Callable[[Message, str, list[Violation]], None]
@@ -352,14 +352,14 @@ def _name_problem(reference: str) -> Callable[[str], str | None]:
 
 
 def _text_problem(limit: int, *, multiline: bool, empty: bool) -> Callable[[str], str | None]:
+    found_forbidden = (FORBIDDEN if multiline else FORBIDDEN_IN_A_LINE).search
+
     def problem(value: str) -> str | None:
         if not value and not empty:
             return "required"
         if len(value) > limit:
             return "too_long"
-        if FORBIDDEN.search(value) or (not multiline and LINE_BREAKS.search(value)):
-            return "bad_character"
-        return None
+        return "bad_character" if found_forbidden(value) else None
 
     return problem
 

@@ -1,7 +1,7 @@
 CREATE TABLE hazard (
-    id text NOT NULL CONSTRAINT hazard_key PRIMARY KEY,
+    id text COLLATE "C" NOT NULL CONSTRAINT hazard_key PRIMARY KEY,
     revision bigint NOT NULL DEFAULT 1,
-    site text NOT NULL,
+    site text COLLATE "C" NOT NULL,
     visit text NOT NULL DEFAULT '',
     grade text NOT NULL CONSTRAINT hazard_grade_is_known CHECK (grade IN ('GENERAL', 'MAJOR')),
     disposition text NOT NULL CONSTRAINT hazard_disposition_is_known
@@ -12,8 +12,8 @@ CREATE TABLE hazard (
     state text NOT NULL CONSTRAINT hazard_state_is_known
         CHECK (state IN ('REPORTED', 'ASSIGNED', 'PLANNED', 'RECTIFIED', 'WRITTEN_OFF', 'CLOSED')),
     unit text NOT NULL DEFAULT '',
-    unit_path text NOT NULL DEFAULT '',
-    region_code text NOT NULL,
+    unit_path text COLLATE "C" NOT NULL DEFAULT '',
+    region_code text COLLATE "C" NOT NULL,
     reporter text NOT NULL,
     rectifier text NOT NULL DEFAULT '',
     rectifiers text[] NOT NULL DEFAULT '{}',
@@ -30,7 +30,7 @@ CREATE TABLE hazard (
         CHECK (write_off_reason IN ('', 'ON_THE_SPOT', 'REINSPECTED', 'SITE_CLOSED_DOWN', 'LEGACY')),
     reopen_count integer NOT NULL DEFAULT 0,
     site_order text NOT NULL DEFAULT '',
-    legacy_id text,
+    legacy_id text COLLATE "C",
     source_region_code text COLLATE "C" NOT NULL DEFAULT '',
     CONSTRAINT hazard_legacy_id_is_unique_in_its_register UNIQUE (source_region_code, legacy_id),
     CONSTRAINT hazard_register_goes_with_a_legacy_id CHECK (legacy_id IS NOT NULL OR source_region_code = ''),
@@ -52,7 +52,7 @@ CREATE INDEX hazard_in_order ON hazard (open_time, id);
 CREATE INDEX hazard_open ON hazard (region_code, open_time, id) WHERE write_off_time IS NULL;
 
 CREATE TABLE reopening (
-    hazard_id text NOT NULL CONSTRAINT reopening_is_of_a_hazard REFERENCES hazard (id),
+    hazard_id text COLLATE "C" NOT NULL CONSTRAINT reopening_is_of_a_hazard REFERENCES hazard (id),
     number integer NOT NULL,
     write_off_time timestamptz NOT NULL,
     reopen_time timestamptz NOT NULL,
@@ -61,15 +61,15 @@ CREATE TABLE reopening (
 COMMENT ON TABLE reopening IS 'Spans during which a hazard stood written off before a look-back reopened it, for as-of queries.';
 
 CREATE TABLE site_order (
-    id text NOT NULL CONSTRAINT site_order_key PRIMARY KEY,
+    id text COLLATE "C" NOT NULL CONSTRAINT site_order_key PRIMARY KEY,
     revision bigint NOT NULL DEFAULT 1,
-    site text NOT NULL,
-    region_code text NOT NULL,
-    unit_path text NOT NULL DEFAULT '',
+    site text COLLATE "C" NOT NULL,
+    region_code text COLLATE "C" NOT NULL,
+    unit_path text COLLATE "C" NOT NULL DEFAULT '',
     kind text NOT NULL CONSTRAINT site_order_kind_is_known CHECK (kind IN ('SUSPEND', 'CLOSE_DOWN')),
     unit text NOT NULL,
     instrument_number text NOT NULL,
-    hazard_id text NOT NULL CONSTRAINT site_order_is_for_a_hazard REFERENCES hazard (id),
+    hazard_id text COLLATE "C" NOT NULL CONSTRAINT site_order_is_for_a_hazard REFERENCES hazard (id),
     orderer text NOT NULL,
     order_time timestamptz NOT NULL,
     resume_time timestamptz,
