@@ -8,8 +8,9 @@ from services.directory import messages, rules
 from services.kit.call import Call
 from services.kit.db import Connection
 from services.kit.errors import InvalidFields, invalid
-from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, batches_of
+from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, Tell, portions
 from services.kit.names import id_of, name_of, optional_id
+from services.kit.registers import keeper_of
 
 STAGE_REGIONS = """
 CREATE TEMPORARY TABLE import_row (
@@ -80,7 +81,7 @@ def region_importer(call: Call) -> Importer[directory_pb2.RegionRow]:
             raise invalid("code", "out_of_reach")
         return code, parent_code, row.display_name
 
-    async def merge(connection: Connection) -> Merged:
+    async def merge(connection: Connection, tell: Tell) -> Merged:
         await connection.execute(REFUSE_REPEATED_REGIONS, timeout=IMPORT_SECONDS)
         for _ in rules.PARENT_LENGTH:  # a refused parent orphans its children, level by level
             if await connection.execute(REFUSE_ORPHANED_REGIONS, timeout=IMPORT_SECONDS) == "UPDATE 0":
@@ -88,9 +89,10 @@ def region_importer(call: Call) -> Importer[directory_pb2.RegionRow]:
         counts = await connection.fetch(MERGE_REGIONS, timeout=IMPORT_SECONDS)
         return Merged(counts[0]["created"], counts[0]["updated"])
 
-    return Importer(
-        "directory.region.imported", STAGE_REGIONS, ("code", "parent_code", "display_name"), record_of, merge
-    )
+    columns = ("code", "parent_code", "display_name")
+    # The counts are of all that the caller reaches, so that they are for those who reach as far.
+    reached = rules.region_above(call.scope.regions or (call.home_region_code,))
+    return Importer("directory.region.imported", STAGE_REGIONS, columns, record_of, merge, reached)
 
 
 STAGE_SITES = """
@@ -294,7 +296,7 @@ def site_importer(call: Call, register: str) -> Importer[directory_pb2.SiteRow]:
             messages.COLOUR[site.colour],
         )
 
-    async def merge(connection: Connection) -> Merged:
+    async def merge(connection: Connection, tell: Tell) -> Merged:
         await connection.execute(REFUSE_REPEATED_SITES, timeout=IMPORT_SECONDS)
         await connection.execute(FIND_SITE_UNITS, *scope, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_SITE_REFERENCES, *scope, timeout=IMPORT_SECONDS)
@@ -303,10 +305,13 @@ def site_importer(call: Call, register: str) -> Importer[directory_pb2.SiteRow]:
         await connection.execute(REFUSE_SITES_OUT_OF_REACH, *scope, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CHANGED_IDENTITIES, register, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_SITES_NAMED_TWICE, timeout=IMPORT_SECONDS)
-        written = await connection.fetch(MERGE_SITES, register, BATCH_RESOURCES, timeout=IMPORT_SECONDS)
-        created = sum(sum(row["created"]) for row in written)
-        updated = sum(len(row["ids"]) for row in written) - created
-        return Merged(created, updated, batches_of("sites", written))
+        merged = Merged()
+        async for rows in portions(connection, MERGE_SITES, register, BATCH_RESOURCES):
+            created = sum(sum(row["created"]) for row in rows)
+            merged.created += created
+            merged.updated += sum(len(row["ids"]) for row in rows) - created
+            await tell("sites", rows)
+        return merged
 
     return Importer(
         "directory.register.imported",
@@ -314,7 +319,7 @@ def site_importer(call: Call, register: str) -> Importer[directory_pb2.SiteRow]:
         SITE_COLUMNS,
         record_of,
         merge,
-        region_code=register,
+        *keeper_of(call, register),
         register=register,
         batch_type="directory.site.imported",
     )

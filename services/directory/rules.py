@@ -47,6 +47,13 @@ def region_violation(code: str, parent_code: str) -> Violation | None:
     return None
 
 
+def region_above(codes: Sequence[str]) -> str:
+    """Return the lowest region that contains all of these, '' (the country) where no smaller one does."""
+    first = codes[0]
+    levels = sorted((length for length in PARENT_LENGTH if length <= len(first)), reverse=True)
+    return next((first[:length] for length in levels if all(code.startswith(first[:length]) for code in codes)), "")
+
+
 def credit_check_character(first_17: str) -> str:
     """Return the check character of GB 32100. Raises KeyError on a character outside the alphabet."""
     total = sum(_CREDIT_VALUE[character] * weight for character, weight in zip(first_17, _CREDIT_WEIGHTS, strict=True))

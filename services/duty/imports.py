@@ -10,7 +10,7 @@ from services.duty.store import item_id
 from services.kit.call import Call
 from services.kit.db import Connection
 from services.kit.errors import NotFound, invalid
-from services.kit.imports import IMPORT_SECONDS, Importer, Merged
+from services.kit.imports import IMPORT_SECONDS, Importer, Merged, Tell
 from services.kit.names import id_of
 
 STAGE_ITEMS = """
@@ -134,7 +134,7 @@ def item_importer(
             item.term_days,
         )
 
-    async def merge(connection: Connection) -> Merged:
+    async def merge(connection: Connection, tell: Tell) -> Merged:
         state = await connection.fetchval(LOCK_LIST, list_id)
         if state is None:
             raise NotFound(version.name)
@@ -147,4 +147,4 @@ def item_importer(
         return Merged(counts["created"], counts["updated"])
 
     objects = tuple(each for each in (version.name, version.unit, version.post) if each)
-    return Importer("duty.item.imported", STAGE_ITEMS, COLUMNS, record_of, merge, objects, region_code, unit_path)
+    return Importer("duty.item.imported", STAGE_ITEMS, COLUMNS, record_of, merge, region_code, unit_path, objects)

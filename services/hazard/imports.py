@@ -13,8 +13,9 @@ from services.kit.call import Call
 from services.kit.dates import beijing_date, day_message, day_of, start_of
 from services.kit.db import Connection
 from services.kit.errors import invalid
-from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, batches_of
+from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, Tell, portions
 from services.kit.legacy_sites import Sites
+from services.kit.registers import keeper_of
 from workflows.payloads import rectification
 
 STAGE_HAZARDS = """
@@ -46,18 +47,22 @@ FROM (
 WHERE import_row.legacy_id = repeated.legacy_id AND import_row.position > repeated.first
 """
 
+# Each is looked up by its key (OFFSET 0 keeps it so): a join reads the whole register, until it has been analysed.
 FIND_KNOWN = """
 UPDATE import_row
 SET known = true, faulty_column = CASE
-    WHEN hazard.site <> import_row.site THEN 'site_legacy_id'
-    WHEN hazard.open_time <> import_row.open_time::timestamptz THEN 'open_date'
-    WHEN hazard.write_off_reason = 'LEGACY'
-        AND hazard.write_off_time IS DISTINCT FROM import_row.write_off_time::timestamptz THEN 'write_off_date'
+    WHEN found.site <> import_row.site THEN 'site_legacy_id'
+    WHEN found.open_time <> import_row.open_time::timestamptz THEN 'open_date'
+    WHEN found.write_off_reason = 'LEGACY'
+        AND found.write_off_time IS DISTINCT FROM import_row.write_off_time::timestamptz THEN 'write_off_date'
 END
-FROM hazard
-WHERE import_row.problem IS NULL
-    AND hazard.source_region_code = $1
-    AND hazard.legacy_id = import_row.legacy_id
+FROM import_row AS asked, LATERAL (
+    SELECT hazard.site, hazard.open_time, hazard.write_off_time, hazard.write_off_reason
+    FROM hazard
+    WHERE hazard.source_region_code = $1 AND hazard.legacy_id = asked.legacy_id
+    OFFSET 0
+) AS found
+WHERE asked.problem IS NULL AND import_row.position = asked.position
 """
 
 REFUSE_CONTRADICTIONS = """
@@ -194,14 +199,15 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
             write_off_time,
         )
 
-    async def merge(connection: Connection) -> Merged:
+    async def merge(connection: Connection, tell: Tell) -> Merged:
         await connection.execute(REFUSE_REPEATED, timeout=IMPORT_SECONDS)
         await connection.execute(FIND_KNOWN, register, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
         await connection.execute(LOCK_ORDERS)
         await connection.execute(REFUSE_CLOSED_SITES, timeout=IMPORT_SECONDS)
         start = rectification.RectificationStart("", call.now, due, "", "")
-        created = await connection.fetch(
+        inserted = portions(
+            connection,
             INSERT_HAZARDS,
             call.principal,
             due,
@@ -210,9 +216,12 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
             orjson.loads(orjson.dumps(dataclasses.asdict(start))),
             register,
             BATCH_RESOURCES,
-            timeout=IMPORT_SECONDS,
         )
-        return Merged(sum(len(row["ids"]) for row in created), 0, batches_of("hazards", created))
+        merged = Merged()
+        async for rows in inserted:
+            merged.created += sum(len(row["ids"]) for row in rows)
+            await tell("hazards", rows)
+        return merged
 
     return Importer(
         "hazard.register.imported",
@@ -220,7 +229,7 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
         COLUMNS,
         record_of,
         merge,
-        region_code=register,
+        *keeper_of(call, register),
         register=register,
         batch_type="hazard.hazard.imported",
     )

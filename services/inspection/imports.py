@@ -13,9 +13,10 @@ from services.kit.call import Call
 from services.kit.dates import beijing_date, day_of
 from services.kit.db import Connection
 from services.kit.errors import invalid
-from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, batches_of
+from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, Tell, portions
 from services.kit.legacy_sites import Sites
 from services.kit.names import derived_id
+from services.kit.registers import keeper_of
 
 STAGE_VISITS = """
 CREATE TEMPORARY TABLE import_row (
@@ -119,14 +120,15 @@ def visit_importer(call: Call, register: str, sites: Sites) -> Importer[inspecti
             row.inspector,
         )
 
-    async def merge(connection: Connection) -> Merged:
+    async def merge(connection: Connection, tell: Tell) -> Merged:
         await connection.execute(REFUSE_DUPLICATES, timeout=IMPORT_SECONDS)
         await connection.execute(FIND_KNOWN, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
-        created = await connection.fetch(
-            INSERT_VISITS, call.principal, call.now, register, BATCH_RESOURCES, timeout=IMPORT_SECONDS
-        )
-        return Merged(sum(len(row["ids"]) for row in created), 0, batches_of("visits", created))
+        merged = Merged()
+        async for rows in portions(connection, INSERT_VISITS, call.principal, call.now, register, BATCH_RESOURCES):
+            merged.created += sum(len(row["ids"]) for row in rows)
+            await tell("visits", rows)
+        return merged
 
     return Importer(
         "inspection.register.imported",
@@ -134,7 +136,7 @@ def visit_importer(call: Call, register: str, sites: Sites) -> Importer[inspecti
         COLUMNS,
         record_of,
         merge,
-        region_code=register,
+        *keeper_of(call, register),
         register=register,
         batch_type="inspection.visit.imported",
     )

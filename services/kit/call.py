@@ -1,5 +1,6 @@
 """What a handler knows of the call it serves."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -7,6 +8,10 @@ from services.kit.access import Grant, Scope, scope_of
 from services.kit.catalogue import Locale
 from services.kit.names import derived_id
 from services.kit.policy import MethodRule
+
+
+async def _soon_over() -> None:
+    """Stand for the check of a call that is over before its caller's posts could change."""
 
 
 @dataclass(slots=True)
@@ -31,6 +36,8 @@ class Call:
     home_region_code: str = ""
     """Region of the caller's first post; refusals are recorded there."""
     receipts: list[bytes] = field(default_factory=list)
+    recheck: Callable[[], Awaitable[None]] = _soon_over
+    """Of a stream: raises RoleMissing once the caller has lost a post that counted when it began."""
 
     def new_id(self, *extra: str) -> str:
         """Return the id of what this command creates: a repeated command gets the same one."""

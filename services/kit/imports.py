@@ -39,12 +39,15 @@ IMPORT_SECONDS = 600.0
 MERGE_ATTEMPTS = 5
 BATCH_RESOURCES = 1_000
 """Resources that one ledger entry tells of, at the most."""
+BATCHES_AT_ONCE = 16
+"""Batches in memory, with the entries that tell of them."""
 R = TypeVar("R", bound=Message)
 
-# A tenth of the usual sample tells the planner of the staged rows what it needs, in a tenth of the time.
+# A tenth of the usual sample tells the planner of the staged rows what it needs, in a tenth of the time. What is there
+# already is looked up by key, however much it is: read through for each import, it would make the later ones slower.
 PREPARE = """
 SELECT set_config('statement_timeout', $1, true), set_config('work_mem', '64MB', true),
-    set_config('default_statistics_target', '10', true)
+    set_config('default_statistics_target', '10', true), set_config('random_page_cost', '1.1', true)
 """
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"
 ADD_OWN_COLUMNS = """
@@ -78,13 +81,23 @@ class Batch:
     unit_path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Merged:
     """What a merge changed; the valid rows beyond these changed nothing."""
 
-    created: int
-    updated: int
-    batches: Sequence[Batch] = ()
+    created: int = 0
+    updated: int = 0
+
+
+Tell = Callable[[str, Sequence[Row]], Awaitable[None]]
+"""Tells the ledger of what was written: the collection, and rows as ``batches_of`` takes them."""
+
+
+async def portions(connection: Connection, statement: str, *arguments: object) -> AsyncIterator[Sequence[Row]]:
+    """Run a merge that returns a row per batch, and yield the rows some at a time: a million resources are much."""
+    cursor = await connection.cursor(statement, *arguments, timeout=IMPORT_SECONDS)
+    while rows := await cursor.fetch(BATCHES_AT_ONCE, timeout=IMPORT_SECONDS):
+        yield rows
 
 
 def batches_of(collection: str, rows: Sequence[Row]) -> Sequence[Batch]:
@@ -108,19 +121,20 @@ class Importer(Generic[R]):
     ``position``, ``source_row``, ``faulty_column`` and ``problem`` besides. ``record_of`` checks one row, whose
     field rules hold already, and returns the values of ``columns`` (text, numbers, booleans, None: they are
     kept as JSON; casts are the merge's) or raises InvalidFields. ``merge`` marks faulty rows by setting
-    ``faulty_column`` and ``problem``, writes the others, and passes ``timeout=IMPORT_SECONDS`` to asyncpg.
-    ``batch_type`` is the event type of the entries that tell of what was written, where the merge says it.
+    ``faulty_column`` and ``problem``, writes the others, tells what it wrote, and passes ``timeout=IMPORT_SECONDS``
+    to asyncpg. ``batch_type`` is the event type of the entries that tell of what was written, where the merge says it.
     """
 
     event_type: str
     create_staging: str
     columns: Sequence[str]
     record_of: Callable[[R], Sequence[Any]]
-    merge: Callable[[Connection], Awaitable[Merged]]
+    merge: Callable[[Connection, Tell], Awaitable[Merged]]
+    region_code: str
+    """With ``unit_path``: who reaches this place may read the summary, which counts all that was sent."""
+    unit_path: str = ""
     objects: Sequence[str] = ()
     """Names what the rows go into, where that is one resource; imports into others run beside."""
-    region_code: str = ""
-    unit_path: str = ""
     register: str | None = None
     """Region code of the register that legacy ids come from; None where rows have none."""
     batch_type: str = ""
@@ -188,28 +202,23 @@ async def run_import(
     """Take the stream in and report on it.
 
     Ledger entries tell of what was written, batch by batch, and one of the whole import: its receipt is answered
-    to the caller, and it commits to the others. Refused rows are reported and the others kept. A dry run does the
-    same work and rolls it back: neither rows nor ledger entries nor stored answer remain. Raises ImportRunning
-    when the same kind is running into the same objects or from the same register.
+    to the caller, and it commits to the others. Refused rows are reported and the others kept. A repeated import
+    gets its report again, in the language of whoever repeats it. A dry run does the same work and rolls it back:
+    neither rows nor ledger entries nor stored answer remain. Raises ImportRunning when the same kind is running
+    into the same objects or from the same register, RoleMissing when the caller's post ended meanwhile.
     """
     spool = _Spool()
     try:
         received = await _receive(messages, spool, importer)
-        if received.dry_run:
-            async with database.connection() as connection:
-                transaction = connection.transaction()
-                await transaction.start()
-                try:
-                    return (await _import(connection, call, received, spool, importer))[0]
-                finally:
-                    await transaction.rollback()
-        if await database.stored_answer(call) is not None:
-            raise Repeated
+        run = _try_out if received.dry_run else _import_for_good
         attempt = 0
         while True:
             attempt += 1
             try:
-                return await _import_for_good(database, call, received, spool, importer)
+                report = await run(database, call, received, spool, importer)
+                break
+            except Repeated:
+                continue  # the same import, sent twice at a time; its answer is there now
             except (*db.TRANSIENT, asyncpg.UniqueViolationError) as error:
                 # Somebody wrote the same rows meanwhile; the next attempt finds them and updates them.
                 if attempt >= MERGE_ATTEMPTS:
@@ -217,6 +226,9 @@ async def run_import(
                 await asyncio.sleep(random.uniform(0.5, 1) * 0.05 * 2**attempt)  # noqa: S311 (jitter)
     finally:
         spool.close()
+    for refused in report.errors:
+        refused.description = describe_problem(refused.reason.lower(), call.locale)
+    return report
 
 
 async def _receive(messages: AsyncIterator[Any], spool: _Spool, importer: Importer[R]) -> _Received:
@@ -248,13 +260,36 @@ async def _receive(messages: AsyncIterator[Any], spool: _Spool, importer: Import
     return received
 
 
+async def _keep_to_oneself(collection: str, rows: Sequence[Row]) -> None:
+    """Tell the ledger nothing."""
+
+
+async def _try_out(
+    database: Database, call: Call, received: _Received, spool: _Spool, importer: Importer[R]
+) -> kit_pb2.ImportReport:
+    async with database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            return await _import(connection, received, spool, importer, _keep_to_oneself)
+        finally:
+            await transaction.rollback()
+
+
 async def _import_for_good(
     database: Database, call: Call, received: _Received, spool: _Spool, importer: Importer[R]
 ) -> kit_pb2.ImportReport:
+    if (stored := await database.stored_answer(call)) is not None:
+        return kit_pb2.ImportReport.FromString(stored)
     async with database.command(call) as tx:
-        report, merged = await _import(tx.connection, call, received, spool, importer)
-        entries = _entries_of(call, importer, merged.batches)
-        await ledger.append_many(tx.connection, entries)
+        told: list[bytes] = []
+
+        async def tell(collection: str, rows: Sequence[Row]) -> None:
+            entries = _entries_of(call, importer, batches_of(collection, rows))
+            await ledger.append_many(tx.connection, entries)
+            told.extend(entry.leaf_hash for entry in entries)
+
+        report = await _import(tx.connection, received, spool, importer, tell)
         payload = {
             "rows": report.rows,
             "created": report.created,
@@ -262,27 +297,20 @@ async def _import_for_good(
             "unchanged": report.unchanged,
             "rejected": report.rejected,
             "stream_sha256": call.body_hash.hex(),
-            "batches": len(entries),
-            "batches_sha256": digest(b"".join(each.leaf_hash for each in entries)).hex(),
+            "batches": len(told),
+            "batches_sha256": digest(b"".join(told)).hex(),
         }
         if importer.register is not None:
             payload["source_region"] = name_of("regions", importer.register)
-        tx.record(
-            Event(
-                importer.event_type,
-                objects=importer.objects,
-                payload=payload,
-                region_code=importer.region_code or min(call.scope.regions, default=""),
-                unit_path=importer.unit_path or min(call.scope.unit_paths, default=""),
-            )
-        )
+        tx.record(Event(importer.event_type, importer.objects, payload, importer.region_code, importer.unit_path))
+        await call.recheck()
         return tx.answer(report)
 
 
 async def _import(
-    connection: Connection, call: Call, received: _Received, spool: _Spool, importer: Importer[R]
-) -> tuple[kit_pb2.ImportReport, Merged]:
-    """Stage, check and merge in the transaction that is open on ``connection``."""
+    connection: Connection, received: _Received, spool: _Spool, importer: Importer[R], tell: Tell
+) -> kit_pb2.ImportReport:
+    """Stage, check and merge in the transaction that is open on ``connection``. The report is not worded yet."""
     await connection.fetchval(PREPARE, f"{int(IMPORT_SECONDS)}s")
     if not await connection.fetchval(TRY_LOCK, importer.lock):
         raise ImportRunning
@@ -295,7 +323,7 @@ async def _import(
         timeout=IMPORT_SECONDS,
     )
     await connection.execute(ANALYZE, timeout=IMPORT_SECONDS)
-    merged = await importer.merge(connection)
+    merged = await importer.merge(connection, tell)
     rows = await connection.fetch(SELECT_FAULTS, MAX_REPORTED_ERRORS, timeout=IMPORT_SECONDS)
     late = [_Fault(*row[:4]) for row in rows]
     rejected = received.rejected + (rows[0]["total"] if rows else 0)
@@ -309,9 +337,8 @@ async def _import(
     )
     faults = sorted([*received.faults, *late], key=lambda fault: fault.position)
     for fault in faults[:MAX_REPORTED_ERRORS]:
-        reason = describe_problem(fault.problem, call.locale)
-        report.errors.add(row=fault.source_row, column=fault.column, reason=reason)
-    return report, merged
+        report.errors.add(row=fault.source_row, column=fault.column, reason=fault.problem.upper())
+    return report
 
 
 def _entries_of(call: Call, importer: Importer[R], batches: Sequence[Batch]) -> Sequence[ledger.Entry]:

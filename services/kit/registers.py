@@ -30,6 +30,17 @@ def source_region_code(call: Call, named: str, field: str = "source_region") -> 
     return code
 
 
+def keeper_of(call: Call, register: str) -> tuple[str, str]:
+    """Return region code and unit path of whom an import from a register concerns: who may read its summary.
+
+    That is the region that keeps the register. Whoever reaches only a unit of it imports for this unit, and those
+    who answer for it read what he did; what he is elsewhere does not count.
+    """
+    if call.scope.covers(register):
+        return register, ""
+    return register, next((grant.unit_path for grant in call.grants if grant.home_region_code == register), "")
+
+
 @dataclass(frozen=True, slots=True)
 class FromRegister(Generic[M]):
     """An import whose header has been read: the register's region code, and all its messages."""

@@ -9,6 +9,7 @@ import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -224,19 +225,13 @@ class _GuardedMethod:
             request = self._parse(raw, call)
             async with asyncio.timeout_at(call.deadline):
                 async for message in self._handler(request, call):  # type: ignore[attr-defined]
-                    await self._guard.recheck(call)
+                    await call.recheck()
                     yield message.SerializeToString()
 
     async def stream_unary(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
         async with self._served(context) as call:
             async with asyncio.timeout_at(call.deadline):
-                try:
-                    answer = (await self._handler(self._messages(raws, call), call)).SerializeToString()
-                except (Repeated, asyncpg.UniqueViolationError):
-                    stored = await self._database.stored_answer(call)
-                    if stored is None:
-                        raise
-                    answer = stored
+                answer: bytes = (await self._handler(self._messages(raws, call), call)).SerializeToString()
             self._send_receipts(call, context)
             return answer
         raise AssertionError("unreachable: a refused call aborts")
@@ -248,7 +243,7 @@ class _GuardedMethod:
         """
         hasher = hashlib.sha256()
         async for raw in raws:
-            await self._guard.recheck(call)
+            await call.recheck()
             hasher.update(digest(raw))
             try:
                 message = self._request_class.FromString(raw)
@@ -260,7 +255,7 @@ class _GuardedMethod:
                 validate(message.header)  # type: ignore[attr-defined]
                 call.request_id = message.header.request_id  # type: ignore[attr-defined]
             yield message
-        await self._guard.recheck(call)
+        await call.recheck()
         call.body_hash = hasher.digest()
         if not call.request_id:
             raise invalid("header", "expected_header")
@@ -316,6 +311,7 @@ class _GuardedMethod:
             try:
                 call = await guard.identify(self._rule, subject, context, locale)
                 guard.authorise(call)
+                call.recheck = partial(guard.recheck, call)
                 yield call
                 ended = True
             finally:

@@ -122,8 +122,12 @@ async def test_every_field_of_a_row_is_reported_by_name(city: City, rule: Method
         report = kit_pb2.ImportReport.FromString(answer)
         assert (report.rows, report.rejected, report.dry_run) == (1, 1, True), mistake
         (error,) = report.errors
-        expected = (mistake.field.rpartition(".")[2], describe_problem(mistake.problem, locale))
-        assert expected == (error.column, error.reason), mistake
+        expected = (
+            mistake.field.rpartition(".")[2],
+            mistake.problem.upper(),
+            describe_problem(mistake.problem, locale),
+        )
+        assert expected == (error.column, error.reason, error.description), mistake
         checked += 1
     assert checked
 

@@ -32,7 +32,17 @@ from services.kit.imports import BATCH_RESOURCES
 from services.kit.settings import required
 from tests.integration.examples import well_formed
 from tests.integration.house import Caller, Refusal, RunningHouse, rules_of
-from tests.integration.people import COUNTY, HOME, IN_OFFICE_SINCE, NEXT_DOOR, SIBLING_COUNTY, City, hire, register
+from tests.integration.people import (
+    COUNTY,
+    HOME,
+    IN_OFFICE_SINCE,
+    NEXT_DOOR,
+    SIBLING_COUNTY,
+    City,
+    appoint,
+    hire,
+    register,
+)
 
 if TYPE_CHECKING:
     from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceAsyncStub
@@ -310,15 +320,14 @@ async def test_a_clash_of_credit_codes_tells_only_the_code(here: County, there: 
     report = await here.sites(directory_pb2.Site(display_name="别名", credit_code=CREDIT_CODE))
     (error,) = report.errors
     assert (error.column, report.created, report.updated) == ("credit_code", 0, 0)
-    assert "secret" not in error.reason and there.region not in error.reason
+    assert "secret" not in error.description and there.region not in error.description
 
 
-async def test_an_operator_of_a_unit_uses_its_region_s_register(city: City, here: County) -> None:
-    """Who answers for one unit's sites only could no longer import them."""
-    unit = directory_pb2.Unit(display_name="园区", region=COUNTY, kind=directory_pb2.UNIT_KIND_DEPARTMENT)
+async def operator_of_unit(city: City, person: Caller, region: str) -> directory_pb2.Unit:
+    """Appoint somebody to a new unit's post that reaches this unit only."""
+    unit = directory_pb2.Unit(display_name="园区", region=region, kind=directory_pb2.UNIT_KIND_DEPARTMENT)
     house = city.house
     made = await house.operator.calls(house.directory.CreateUnit, directory_pb2.CreateUnitRequest(unit=unit))
-    person = await register(house, made.name)
     post = directory_pb2.Post(
         unit=made.name,
         display_name="园区管理员",
@@ -328,10 +337,44 @@ async def test_an_operator_of_a_unit_uses_its_region_s_register(city: City, here
     held = await house.operator.calls(house.directory.CreatePost, directory_pb2.CreatePostRequest(post=post))
     appointment = directory_pb2.Appointment(post=held.name, person=person.name, start_date=IN_OFFICE_SINCE)
     await house.operator.calls(house.directory.Appoint, directory_pb2.AppointRequest(appointment=appointment))
-    zone = County(house, COUNTY, person)
-    assert (await zone.sites(site("zone-1", unit=made.name))).created == 1
+    return made
+
+
+async def test_an_operator_of_a_unit_uses_its_region_s_register(city: City, here: County) -> None:
+    """Who answers for one unit's sites only could no longer import them, or not read what he did."""
+    person = await register(city.house, city.home.office)
+    unit = await operator_of_unit(city, person, COUNTY)
+    zone, header = County(city.house, COUNTY, person), new_header()
+    assert (await zone.sites(site("zone-1", unit=unit.name), header=header)).created == 1
     assert (await zone.hazards(hazard(901, "zone-1"))).created == 1
     assert "zone-1" in (await here.has(COUNTY))["sites"]
+    places = {entry[2:4] for entry in await entries_of(city.house, header.request_id)}
+    assert places == {(COUNTY.removeprefix("regions/"), unit.path)}
+
+
+async def test_the_counts_of_an_import_are_for_those_whom_its_register_concerns(city: City) -> None:
+    """Another unit that the sender works for would read what a county has; whoever reaches the county would not."""
+    both = await register(city.house, city.home.office)
+    await appoint(city.house, both, city.next_door.office, policy_pb2.ROLE_OPERATOR)
+    await operator_of_unit(city, both, HOME)
+    header = new_header(NEXT_DOOR)
+    importing = County(city.house, NEXT_DOOR, both)
+    assert (await importing.sites(site("of-next-door"), header=header)).created == 1
+    summary = [entry[2:4] for entry in await entries_of(city.house, header.request_id) if "register" in entry[0]]
+    assert summary == [("1304", "")]
+
+
+async def test_the_counts_of_imported_regions_are_for_those_who_reach_all_of_them(city: City) -> None:
+    """An operator of two cities would tell each of them how many regions the other has."""
+    both = await register(city.house, city.home.office)
+    await appoint(city.house, both, city.home.office, policy_pb2.ROLE_OPERATOR)
+    await appoint(city.house, both, city.next_door.office, policy_pb2.ROLE_OPERATOR)
+    for sender, place in ((both, "13"), (city.home.people[policy_pb2.ROLE_OPERATOR], "1303")):
+        header = new_header()
+        row = directory_pb2.RegionRow(code="130399", parent_code="1303", display_name="开发区")
+        request = directory_pb2.ImportRegionsRequest(header=header, rows=[row])
+        await sender.sends(city.house.directory.ImportRegions, request)
+        assert [entry[2:4] for entry in await entries_of(city.house, header.request_id)] == [(place, "")]
 
 
 async def test_counties_do_not_wait_for_each_other_s_imports(here: County, there: County) -> None:

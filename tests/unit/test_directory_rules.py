@@ -402,3 +402,20 @@ def test_random_real_shaped_codes_survive_a_round_of_ten_thousand() -> None:
         body = "".join(generator.choices(CREDIT_ALPHABET, k=17))
         total = sum(CREDIT_ALPHABET.index(body[i]) * 3**i for i in range(17))
         assert rules.credit_check_character(body) == CREDIT_ALPHABET[-total % 31]
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        (["130302"], "130302"),
+        (["1303", "1304"], "13"),
+        (["1303", "130302"], "1303"),
+        (["130302001", "130302002"], "130302"),
+        (["1303", "2101"], ""),
+        (["13", ""], ""),
+        ([""], ""),
+    ],
+)
+def test_the_region_above_several_contains_them_all(codes: list[str], expected: str) -> None:
+    """What is for those who reach all of them would be shown to one city about another."""
+    assert rules.region_above(codes) == rules.region_above(codes[::-1]) == expected

@@ -511,7 +511,7 @@ class RegionRow(_message.Message):
     PARENT_CODE_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     row: _builtins.int
-    """Is the row's number in the source."""
+    """Is the row's number in the source, by which it is reported."""
     code: _builtins.str
     """Is the code: 2, 4, 6, 9 or 12 digits."""
     parent_code: _builtins.str
@@ -1119,7 +1119,7 @@ class SiteRow(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     SITE_FIELD_NUMBER: _builtins.int
     row: _builtins.int
-    """Is the row's number in the source."""
+    """Is the row's number in the source, by which it is reported."""
     @_builtins.property
     def site(self) -> Global___Site:
         """Describes the site; its name is left empty."""

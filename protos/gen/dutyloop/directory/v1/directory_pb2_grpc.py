@@ -174,6 +174,7 @@ class DirectoryServiceServicer:
 
     def ImportRegions(self, request_iterator, context):
         """Imports regions from a GB/T 2260 listing, parents first or in any order within one call.
+        A dry run changes nothing and leaves no ledger entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -286,6 +287,7 @@ class DirectoryServiceServicer:
 
     def ImportSites(self, request_iterator, context):
         """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name.
+        A dry run changes nothing and leaves no ledger entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,9 @@ class DirectoryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DirectoryServiceAsyncStub: ...
     ImportRegions: _grpc.StreamUnaryMultiCallable[_directory_pb2.ImportRegionsRequest, _kit_pb2.ImportReport]
-    """Imports regions from a GB/T 2260 listing, parents first or in any order within one call."""
+    """Imports regions from a GB/T 2260 listing, parents first or in any order within one call.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     GetRegion: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetRegionRequest, _directory_pb2.Region]
     """Reads one region."""
     ListRegions: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListRegionsRequest, _directory_pb2.ListRegionsResponse]
@@ -67,7 +69,9 @@ class DirectoryServiceStub:
     UpdateSite: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateSiteRequest, _directory_pb2.Site]
     """Changes a site's display name, sector, colour or unit."""
     ImportSites: _grpc.StreamUnaryMultiCallable[_directory_pb2.ImportSitesRequest, _kit_pb2.ImportReport]
-    """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name."""
+    """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     GetSite: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetSiteRequest, _directory_pb2.Site]
     """Reads one site."""
     ListSites: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListSitesRequest, _directory_pb2.ListSitesResponse]
@@ -93,7 +97,9 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ImportRegions: _aio.StreamUnaryMultiCallable[_directory_pb2.ImportRegionsRequest, _kit_pb2.ImportReport]  # type: ignore[assignment]
-    """Imports regions from a GB/T 2260 listing, parents first or in any order within one call."""
+    """Imports regions from a GB/T 2260 listing, parents first or in any order within one call.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     GetRegion: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetRegionRequest, _directory_pb2.Region]  # type: ignore[assignment]
     """Reads one region."""
     ListRegions: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListRegionsRequest, _directory_pb2.ListRegionsResponse]  # type: ignore[assignment]
@@ -125,7 +131,9 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     UpdateSite: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateSiteRequest, _directory_pb2.Site]  # type: ignore[assignment]
     """Changes a site's display name, sector, colour or unit."""
     ImportSites: _aio.StreamUnaryMultiCallable[_directory_pb2.ImportSitesRequest, _kit_pb2.ImportReport]  # type: ignore[assignment]
-    """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name."""
+    """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     GetSite: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetSiteRequest, _directory_pb2.Site]  # type: ignore[assignment]
     """Reads one site."""
     ListSites: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListSitesRequest, _directory_pb2.ListSitesResponse]  # type: ignore[assignment]
@@ -154,7 +162,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_directory_pb2.ImportRegionsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_kit_pb2.ImportReport, _abc.Awaitable[_kit_pb2.ImportReport]]:
-        """Imports regions from a GB/T 2260 listing, parents first or in any order within one call."""
+        """Imports regions from a GB/T 2260 listing, parents first or in any order within one call.
+        A dry run changes nothing and leaves no ledger entry.
+        """
 
     @_abc_1.abstractmethod
     def GetRegion(
@@ -282,7 +292,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_directory_pb2.ImportSitesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_kit_pb2.ImportReport, _abc.Awaitable[_kit_pb2.ImportReport]]:
-        """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name."""
+        """Imports sites; rows with a legacy id known of the same register, or a known credit code, update the site they name.
+        A dry run changes nothing and leaves no ledger entry.
+        """
 
     @_abc_1.abstractmethod
     def GetSite(

@@ -502,7 +502,7 @@ class DutyItemRow(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     ITEM_FIELD_NUMBER: _builtins.int
     row: _builtins.int
-    """Is the row's number in the source."""
+    """Is the row's number in the source, by which it is reported."""
     @_builtins.property
     def item(self) -> Global___DutyItem:
         """Describes the item; its name is left empty."""

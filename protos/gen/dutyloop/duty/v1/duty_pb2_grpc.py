@@ -118,6 +118,7 @@ class DutyServiceServicer:
 
     def ImportDutyItems(self, request_iterator, context):
         """Imports items into a draft; a row with a known number changes the item it names.
+        A dry run changes nothing and leaves no ledger entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

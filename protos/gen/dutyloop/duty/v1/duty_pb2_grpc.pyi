@@ -39,7 +39,9 @@ class DutyServiceStub:
     UpdateResponsibilityList: _grpc.UnaryUnaryMultiCallable[_duty_pb2.UpdateResponsibilityListRequest, _duty_pb2.ResponsibilityList]
     """Changes a draft's title or effective date."""
     ImportDutyItems: _grpc.StreamUnaryMultiCallable[_duty_pb2.ImportDutyItemsRequest, _kit_pb2.ImportReport]
-    """Imports items into a draft; a row with a known number changes the item it names."""
+    """Imports items into a draft; a row with a known number changes the item it names.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     ListDutyItems: _grpc.UnaryUnaryMultiCallable[_duty_pb2.ListDutyItemsRequest, _duty_pb2.ListDutyItemsResponse]
     """Lists the items of a list, by number."""
     SubmitResponsibilityList: _grpc.UnaryUnaryMultiCallable[_duty_pb2.SubmitResponsibilityListRequest, _duty_pb2.ResponsibilityList]
@@ -69,7 +71,9 @@ class DutyServiceAsyncStub(DutyServiceStub):
     UpdateResponsibilityList: _aio.UnaryUnaryMultiCallable[_duty_pb2.UpdateResponsibilityListRequest, _duty_pb2.ResponsibilityList]  # type: ignore[assignment]
     """Changes a draft's title or effective date."""
     ImportDutyItems: _aio.StreamUnaryMultiCallable[_duty_pb2.ImportDutyItemsRequest, _kit_pb2.ImportReport]  # type: ignore[assignment]
-    """Imports items into a draft; a row with a known number changes the item it names."""
+    """Imports items into a draft; a row with a known number changes the item it names.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     ListDutyItems: _aio.UnaryUnaryMultiCallable[_duty_pb2.ListDutyItemsRequest, _duty_pb2.ListDutyItemsResponse]  # type: ignore[assignment]
     """Lists the items of a list, by number."""
     SubmitResponsibilityList: _aio.UnaryUnaryMultiCallable[_duty_pb2.SubmitResponsibilityListRequest, _duty_pb2.ResponsibilityList]  # type: ignore[assignment]
@@ -114,7 +118,9 @@ class DutyServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_duty_pb2.ImportDutyItemsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_kit_pb2.ImportReport, _abc.Awaitable[_kit_pb2.ImportReport]]:
-        """Imports items into a draft; a row with a known number changes the item it names."""
+        """Imports items into a draft; a row with a known number changes the item it names.
+        A dry run changes nothing and leaves no ledger entry.
+        """
 
     @_abc_1.abstractmethod
     def ListDutyItems(

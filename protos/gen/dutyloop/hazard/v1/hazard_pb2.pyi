@@ -1045,7 +1045,7 @@ class LegacyHazardRow(_message.Message):
     OPEN_DATE_FIELD_NUMBER: _builtins.int
     WRITE_OFF_DATE_FIELD_NUMBER: _builtins.int
     row: _builtins.int
-    """Is the row's number in the source."""
+    """Is the row's number in the source, by which it is reported."""
     legacy_id: _builtins.str
     """Is the hazard's id in the register; the same id of the same register names the same hazard."""
     site_legacy_id: _builtins.str

@@ -211,6 +211,7 @@ class HazardServiceServicer:
 
     def ImportHazards(self, request_iterator, context):
         """Imports a legacy hazard ledger; open hazards get their case, closed ones need none.
+        A dry run changes nothing and leaves no ledger entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

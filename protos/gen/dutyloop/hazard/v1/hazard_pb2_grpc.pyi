@@ -63,7 +63,9 @@ class HazardServiceStub:
     ListHazards: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.ListHazardsRequest, _hazard_pb2.ListHazardsResponse]
     """Lists hazards in the caller's scope, oldest first, as the ledger stands or as of a date."""
     ImportHazards: _grpc.StreamUnaryMultiCallable[_hazard_pb2.ImportHazardsRequest, _kit_pb2.ImportReport]
-    """Imports a legacy hazard ledger; open hazards get their case, closed ones need none."""
+    """Imports a legacy hazard ledger; open hazards get their case, closed ones need none.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     RecordHazardTransition: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.RecordHazardTransitionRequest, _hazard_pb2.Hazard]
     """Records what the rectification workflow decided."""
 
@@ -101,7 +103,9 @@ class HazardServiceAsyncStub(HazardServiceStub):
     ListHazards: _aio.UnaryUnaryMultiCallable[_hazard_pb2.ListHazardsRequest, _hazard_pb2.ListHazardsResponse]  # type: ignore[assignment]
     """Lists hazards in the caller's scope, oldest first, as the ledger stands or as of a date."""
     ImportHazards: _aio.StreamUnaryMultiCallable[_hazard_pb2.ImportHazardsRequest, _kit_pb2.ImportReport]  # type: ignore[assignment]
-    """Imports a legacy hazard ledger; open hazards get their case, closed ones need none."""
+    """Imports a legacy hazard ledger; open hazards get their case, closed ones need none.
+    A dry run changes nothing and leaves no ledger entry.
+    """
     RecordHazardTransition: _aio.UnaryUnaryMultiCallable[_hazard_pb2.RecordHazardTransitionRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
     """Records what the rectification workflow decided."""
 
@@ -220,7 +224,9 @@ class HazardServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_hazard_pb2.ImportHazardsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_kit_pb2.ImportReport, _abc.Awaitable[_kit_pb2.ImportReport]]:
-        """Imports a legacy hazard ledger; open hazards get their case, closed ones need none."""
+        """Imports a legacy hazard ledger; open hazards get their case, closed ones need none.
+        A dry run changes nothing and leaves no ledger entry.
+        """
 
     @_abc_1.abstractmethod
     def RecordHazardTransition(

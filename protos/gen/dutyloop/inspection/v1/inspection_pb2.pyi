@@ -1395,7 +1395,7 @@ class LegacyVisitRow(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     INSPECTOR_FIELD_NUMBER: _builtins.int
     row: _builtins.int
-    """Is the row's number in the source."""
+    """Is the row's number in the source, by which it is reported."""
     legacy_id: _builtins.str
     """Is the visit's id in the register; the same id of the same register names the same visit. May be empty."""
     site_legacy_id: _builtins.str

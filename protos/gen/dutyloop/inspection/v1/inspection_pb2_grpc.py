@@ -217,6 +217,7 @@ class InspectionServiceServicer:
 
     def ImportVisits(self, request_iterator, context):
         """Imports a legacy inspection ledger as visits; exact duplicates are reported, not doubled.
+        A dry run changes nothing and leaves no ledger entry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

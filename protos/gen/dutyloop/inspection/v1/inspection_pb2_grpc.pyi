@@ -63,7 +63,9 @@ class InspectionServiceStub:
     RecordTourTransition: _grpc.UnaryUnaryMultiCallable[_inspection_pb2.RecordTourTransitionRequest, _inspection_pb2.Tour]
     """Records what the tour workflow decided."""
     ImportVisits: _grpc.StreamUnaryMultiCallable[_inspection_pb2.ImportVisitsRequest, _kit_pb2.ImportReport]
-    """Imports a legacy inspection ledger as visits; exact duplicates are reported, not doubled."""
+    """Imports a legacy inspection ledger as visits; exact duplicates are reported, not doubled.
+    A dry run changes nothing and leaves no ledger entry.
+    """
 
 @_typing.type_check_only
 class InspectionServiceAsyncStub(InspectionServiceStub):
@@ -99,7 +101,9 @@ class InspectionServiceAsyncStub(InspectionServiceStub):
     RecordTourTransition: _aio.UnaryUnaryMultiCallable[_inspection_pb2.RecordTourTransitionRequest, _inspection_pb2.Tour]  # type: ignore[assignment]
     """Records what the tour workflow decided."""
     ImportVisits: _aio.StreamUnaryMultiCallable[_inspection_pb2.ImportVisitsRequest, _kit_pb2.ImportReport]  # type: ignore[assignment]
-    """Imports a legacy inspection ledger as visits; exact duplicates are reported, not doubled."""
+    """Imports a legacy inspection ledger as visits; exact duplicates are reported, not doubled.
+    A dry run changes nothing and leaves no ledger entry.
+    """
 
 class InspectionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps tours, draws, visits and the coverage of each term. Each tour is driven by a `tour` workflow."""
@@ -222,6 +226,8 @@ class InspectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_inspection_pb2.ImportVisitsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_kit_pb2.ImportReport, _abc.Awaitable[_kit_pb2.ImportReport]]:
-        """Imports a legacy inspection ledger as visits; exact duplicates are reported, not doubled."""
+        """Imports a legacy inspection ledger as visits; exact duplicates are reported, not doubled.
+        A dry run changes nothing and leaves no ledger entry.
+        """
 
 def add_InspectionServiceServicer_to_server(servicer: InspectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

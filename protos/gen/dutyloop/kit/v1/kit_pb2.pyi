@@ -180,7 +180,9 @@ class ImportHeader(_message.Message):
     request_id: _builtins.str
     """Makes the import repeatable: the same id with the same rows gives the same report."""
     dry_run: _builtins.bool
-    """Checks everything and keeps nothing."""
+    """Checks everything and keeps nothing: neither rows nor a ledger entry, for nothing has happened, nor the answer, so
+    that the same dry run later says what is true then.
+    """
     source_region: _builtins.str
     """Names the region whose register the legacy ids come from, within the caller's reach. Empty means the region in
     which the caller's post acts; for a nationwide post, the nationwide register. Set where rows have legacy ids only.
@@ -257,22 +259,26 @@ class RowError(_message.Message):
     ROW_FIELD_NUMBER: _builtins.int
     COLUMN_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     row: _builtins.int
-    """Is the row's number in the source, the first data row being 1."""
+    """Is the row's number as the sender gave it; where none was given, its place in the stream, the first being 1."""
     column: _builtins.str
-    """Names the column at fault."""
+    """Names the field at fault."""
     reason: _builtins.str
-    """Is the reason, in the caller's language."""
+    """Is the problem's code, such as "DUPLICATE": one of those that field violations have as their reason."""
+    description: _builtins.str
+    """Words the problem for whoever reads the answer: in the language of this call, be it a repeated one."""
     def __init__(
         self,
         *,
         row: _builtins.int = ...,
         column: _builtins.str = ...,
         reason: _builtins.str = ...,
+        description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "reason", b"reason", "row", b"row"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "description", b"description", "reason", b"reason", "row", b"row"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
