@@ -84,6 +84,24 @@ def issue_token(person: str, lifetime_seconds: int = TOKEN_SECONDS) -> str:
     return TokenSigner(current.issuer_key_file, PERSON_ISSUER, current.audience).sign(person, lifetime_seconds)
 
 
+class Begun:
+    """A call that was begun."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def result(self) -> Any:
+        """Wait for the answer; raises the DomainError it was refused with."""
+        try:
+            return self._call.result()
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error  # type: ignore[arg-type]
+
+    def cancel(self) -> bool:
+        """Give the call up."""
+        return bool(self._call.cancel())
+
+
 class Connection:
     """A channel to the services, acting as one person. Blocking: the command line does one thing at a time."""
 
@@ -113,6 +131,10 @@ class Connection:
             return method(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error  # type: ignore[arg-type]
+
+    def begin(self, method: Any, requests: Iterator[Any], timeout: float) -> "Begun":
+        """Begin to stream requests; they are taken from the iterator in another thread."""
+        return Begun(method.future(requests, timeout=timeout, metadata=self._metadata))
 
     def stream(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Iterator[Any]:
         """Call a server-streaming method and yield its messages."""

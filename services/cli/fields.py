@@ -136,6 +136,7 @@ def collection_of(field: FieldDescriptor) -> str:
     return "" if kind == ANY_RESOURCE else collections().get(kind, "")
 
 
+@cache
 def enum_words(enum: EnumDescriptor) -> Mapping[str, int]:
     """Return the short words of an enum: ``HAZARD_GRADE_MAJOR`` is ``major``."""
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")

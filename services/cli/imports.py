@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import Annotated, Any
+from threading import Event
+from typing import Annotated, Any, Protocol
 
 import orjson
 import typer
@@ -23,9 +24,21 @@ from dutyloop.kit.v1 import kit_pb2
 from services.cli.connection import Connection
 from services.cli.fields import enum_word, enum_words, message_class
 from services.cli.frame import FramedTyper
-from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Faults, Layout, Phase, Place, qualified
+from services.cli.layouts import (
+    HAZARDS,
+    REGIONS,
+    RESULTS,
+    SITES,
+    VISITS,
+    Faults,
+    Layout,
+    Phase,
+    Place,
+    column_shown,
+    qualified,
+)
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
-from services.cli.sheets import Row, SheetError, columns_of, raw_rows, rows_of, sha256_of, write_errors
+from services.cli.sheets import AS_FOUND, Format, Row, SheetError, columns_of, opened, rows_of, sha256_of, write_errors
 from services.cli.verbs import AsJson, Person, find_method
 from services.cli.words import label, say, worded
 from services.kit.errors import DomainError
@@ -37,7 +50,7 @@ MESSAGE_ROWS = 1_000
 MESSAGE_BYTES = 3_000_000
 """Under the 4 MiB that the services take."""
 STREAM_SECONDS = 3_600.0
-DERIVATION = 1
+DERIVATION = 2
 """Raised whenever a layout comes to mean other rows, so that old answers are not taken for new ones."""
 
 
@@ -109,7 +122,26 @@ Errors = Annotated[
         ),
     ),
 ]
-Encoding = Annotated[str, typer.Option("--encoding", help=say("CSV 编码", "encoding of a CSV file"))]
+Encoding = Annotated[
+    str,
+    typer.Option(
+        "--encoding",
+        help=say(
+            "CSV 编码，默认自动识别（UTF-8、UTF-16、GB 18030）",
+            "encoding of a CSV file; UTF-8, UTF-16 and GB 18030 are recognised by themselves",
+        ),
+    ),
+]
+Delimiter = Annotated[
+    str,
+    typer.Option(
+        "--delimiter",
+        help=say(
+            "CSV 分隔符（一个字符，或 tab），默认自动识别（逗号、制表符、分号、竖线）",
+            "delimiter of a CSV file, one character or tab; comma, tab, semicolon and bar are recognised by themselves",
+        ),
+    ),
+]
 Sheet = Annotated[
     str, typer.Option("--sheet", help=say("工作表名，默认第一张", "sheet of a workbook, the first by default"))
 ]
@@ -128,7 +160,8 @@ def register(app: typer.Typer) -> None:
 def regions(
     file: File,
     columns: Mapped = None,
-    encoding: Encoding = "utf-8-sig",
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
     sheet: Sheet = "",
     dry_run: DryRun = False,
     errors: Errors = None,
@@ -136,7 +169,7 @@ def regions(
     as_json: AsJson = False,
 ) -> None:
     """Import regions."""
-    source = Source(file, REGIONS, _chosen(columns), encoding, sheet)
+    source = Source(file, REGIONS, _chosen(columns), _format(encoding, delimiter, sheet))
     _run(Migration("regions", source, Place(), dry_run, errors, person, as_json))
 
 
@@ -146,7 +179,8 @@ def sites(
     region: Region = "",
     unit: Unit = "",
     source_region: SourceRegion = "",
-    encoding: Encoding = "utf-8-sig",
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
     sheet: Sheet = "",
     dry_run: DryRun = False,
     errors: Errors = None,
@@ -154,7 +188,7 @@ def sites(
     as_json: AsJson = False,
 ) -> None:
     """Import sites."""
-    source = Source(file, SITES, _chosen(columns), encoding, sheet)
+    source = Source(file, SITES, _chosen(columns), _format(encoding, delimiter, sheet))
     _run(Migration("sites", source, Place(region, unit), dry_run, errors, person, as_json, source_region=source_region))
 
 
@@ -165,7 +199,8 @@ def visits(
     unit: Unit = "",
     source_region: SourceRegion = "",
     no_sites: NoSites = False,
-    encoding: Encoding = "utf-8-sig",
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
     sheet: Sheet = "",
     dry_run: DryRun = False,
     errors: Errors = None,
@@ -173,7 +208,7 @@ def visits(
     as_json: AsJson = False,
 ) -> None:
     """Import visits and, unless they are there already, their sites."""
-    source = Source(file, VISITS, _chosen(columns), encoding, sheet)
+    source = Source(file, VISITS, _chosen(columns), _format(encoding, delimiter, sheet))
     place = Place(region, unit)
     _run(Migration("visits", source, place, dry_run, errors, person, as_json, no_sites, source_region))
 
@@ -189,7 +224,8 @@ def hazards(
     unit: Unit = "",
     source_region: SourceRegion = "",
     no_sites: NoSites = False,
-    encoding: Encoding = "utf-8-sig",
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
     sheet: Sheet = "",
     dry_run: DryRun = False,
     errors: Errors = None,
@@ -198,7 +234,7 @@ def hazards(
 ) -> None:
     """Import hazards; of inspection results the visits too."""
     chosen = RESULTS if layout is HazardLayout.INSPECTION_RESULTS else HAZARDS
-    source = Source(file, chosen, _chosen(columns), encoding, sheet)
+    source = Source(file, chosen, _chosen(columns), _format(encoding, delimiter, sheet))
     kind, place = f"hazards/{layout}", Place(region, unit)
     _run(Migration(kind, source, place, dry_run, errors, person, as_json, no_sites, source_region))
 
@@ -213,6 +249,13 @@ def _chosen(columns: Sequence[str] | None) -> Mapping[str, str]:
     return chosen
 
 
+def _format(encoding: str, delimiter: str, sheet: str) -> Format:
+    one = "\t" if delimiter.lower() in ("tab", "\\t") else delimiter
+    if len(one) > 1:
+        raise typer.BadParameter(say("应为一个字符或 tab", "must be one character or tab"), param_hint="--delimiter")
+    return Format(encoding, one, sheet)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The file and how it is read."""
@@ -220,30 +263,35 @@ class Source:
     path: Path
     layout: Layout
     chosen: Mapping[str, str] = field(default_factory=dict)
-    encoding: str = "utf-8-sig"
-    sheet: str = ""
+    how: Format = AS_FOUND
 
     def columns(self) -> Mapping[str, str]:
         """Map our fields to the file's columns. Raises SheetError, naming every column that is missing."""
-        with raw_rows(self.path, self.encoding, self.sheet) as raw:
-            columns = columns_of(next(raw, ()), self.layout.fields, self.chosen)
+        with opened(self.path, self.how) as table:
+            columns = columns_of(table.headings, self.layout.fields, self.chosen)
         missing = [name for name in self.layout.required if name not in columns]
         if missing:
-            raise SheetError("\n".join(self._missing(name) for name in missing))
+            there = "、".join(heading for heading in table.headings if heading)
+            found = say(f"文件的列：{there}", f"columns of the file: {there.replace('、', ', ')}")
+            raise SheetError("\n".join([*(self._missing(name) for name in missing), found]))
         return columns
 
     def _missing(self, name: str) -> str:
         known = "/".join(self.layout.fields[name])
         return say(
-            f"缺少列“{name}”（可识别：{known}；或用 --map {name}=列名）",
+            f"缺少“{label(name)}”列（可识别的列名：{known}；或用 --map {name}=列名）",
             f"no column for {name} (known headings: {known}; or give --map {name}=COLUMN)",
         )
 
     def rows(self) -> Iterator[Row]:
         """Read the file from its beginning."""
-        with raw_rows(self.path, self.encoding, self.sheet) as raw:
-            header = next(raw, ())
-            yield from rows_of(raw, header, columns_of(header, self.layout.fields, self.chosen))
+        with opened(self.path, self.how) as table:
+            yield from rows_of(table, columns_of(table.headings, self.layout.fields, self.chosen))
+
+    def count(self) -> int:
+        """Count the data rows, and find out whether the file can be read to its end. Raises SheetError."""
+        with opened(self.path, self.how) as table:
+            return sum(1 for cells in table.below if any(cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +320,7 @@ class Migration:
             "kind": self.kind,
             "derivation": DERIVATION,
             "map": dict(sorted(self.source.chosen.items())),
-            "encoding": self.source.encoding,
-            "sheet": self.source.sheet,
+            **asdict(self.source.how),
             "place": asdict(self.place),
             "source_region": self.source_region,
             "chunk_rows": CHUNK_ROWS,
@@ -325,8 +372,18 @@ class Outcome:
         return sum(tally.rejected for tally in self.tallies.values())
 
 
-Send = Callable[[str, Iterator[Message]], kit_pb2.ImportReport]
-"""Sends one chunk's messages to a method."""
+class Sending(Protocol):
+    """A chunk on its way."""
+
+    def result(self) -> kit_pb2.ImportReport:
+        """Wait for the report."""
+
+    def cancel(self) -> bool:
+        """Give the chunk up."""
+
+
+Send = Callable[[str, Iterator[Message]], Sending]
+"""Begins to send one chunk's messages to a method."""
 
 
 def migrate(
@@ -338,28 +395,60 @@ def migrate(
     for phase in migration.phases():
         tally = outcome.tallies.setdefault(phase.name, Tally())
         faults = Faults()
-        rows = phase.rows(faults)
-        number = 0
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            header = kit_pb2.ImportHeader(
-                request_id=chunk_id(key, phase.name, number),
-                dry_run=migration.dry_run,
-                source_region=qualified("regions", migration.source_region),
-            )
-            report = send(phase.method, messages_of(phase.method, header, chunk))
+        for chunk, report in _reports(migration, phase, phase.rows(faults), key, send):
             unchecked = _of_new_sites(report, chunk, new_sites)
             tally.add(report, len(unchecked))
             for error in report.errors:
                 if error.row not in unchecked:
-                    faults.add(error.row, phase.names.get(error.column, error.column), error.reason)
+                    faults.add(error.row, phase.names.get(error.column, error.column), error.description)
             if migration.dry_run and phase.name == "sites":
                 refused = {error.row for error in report.errors}
-                new_sites.update(row.site.legacy_id for row in chunk if row.row not in refused)  # type: ignore[attr-defined]
-            number += 1
+                new_sites.update(row.site.legacy_id for row in chunk if row.row not in refused)
             advance(phase.name, len(chunk))
         _add_local(tally, faults)
-        outcome.faults.extend((row, columns.get(at, at), reason) for row, at, reason in sorted(faults.rows))
+        outcome.faults.extend((row, column_shown(columns, at), reason) for row, at, reason in faults.rows)
+    outcome.faults.sort(key=lambda fault: fault[0])  # in the order of the sheet, whatever phase met them
     return outcome
+
+
+def _reports(
+    migration: Migration, phase: Phase, rows: Iterator[Message], key: str, send: Send
+) -> Iterator[tuple[Sequence[Any], kit_pb2.ImportReport]]:
+    """Yield the chunks and what became of them, in order.
+
+    A chunk is read, and checked by the service, while the one before it is merged: it is complete, and may be
+    merged, only once the other has been answered. Where that one fails, this one has changed nothing.
+    """
+    region = qualified("regions", migration.source_region)
+    before: tuple[Sequence[Any], Sending] | None = None
+    for number in count():
+        chunk, answered = list(islice(rows, CHUNK_ROWS)), Event()
+        sending = None
+        if chunk:
+            header = kit_pb2.ImportHeader(
+                request_id=chunk_id(key, phase.name, number), dry_run=migration.dry_run, source_region=region
+            )
+            sending = send(phase.method, _held(messages_of(phase.method, header, chunk), answered))
+        if before is not None:
+            try:
+                report = before[1].result()
+            except BaseException:
+                if sending is not None:
+                    sending.cancel()
+                raise
+            finally:
+                answered.set()
+            yield before[0], report
+        answered.set()
+        if sending is None:
+            return
+        before = chunk, sending
+
+
+def _held(messages: Iterator[Message], until: Event) -> Iterator[Message]:
+    """Pass messages on, but do not come to their end before it is time."""
+    yield from messages
+    until.wait()
 
 
 def _of_new_sites(report: kit_pb2.ImportReport, chunk: Sequence[Any], new_sites: set[str]) -> set[int]:
@@ -378,17 +467,32 @@ def _add_local(tally: Tally, faults: Faults) -> None:
 
 
 def messages_of(method: str, header: kit_pb2.ImportHeader, rows: Sequence[Message]) -> Iterator[Message]:
-    """Pack a chunk into messages of at most a thousand rows that the services take; the first has the header."""
+    """Pack a chunk into messages of at most a thousand rows that the services take; the header goes before them."""
     make: Any = message_class(find_method(method)[0].input_type)
-    message = make(header=header)
-    size = 0
-    for row in rows:
-        if len(message.rows) == MESSAGE_ROWS or (message.rows and size + row.ByteSize() > MESSAGE_BYTES):
-            yield message
-            message, size = make(), 0
-        message.rows.append(row)
-        size += row.ByteSize()
-    yield message
+    yield make(header=header)
+    for start in range(0, len(rows), MESSAGE_ROWS):
+        yield from _small_enough(make, rows[start : start + MESSAGE_ROWS])
+
+
+def _small_enough(make: Any, rows: Sequence[Message]) -> Iterator[Message]:
+    message: Message = make(rows=rows)
+    if len(rows) > 1 and message.ByteSize() > MESSAGE_BYTES:
+        half = len(rows) // 2
+        yield from _small_enough(make, rows[:half])
+        yield from _small_enough(make, rows[half:])
+    else:
+        yield message
+
+
+def sender(connection: Connection) -> Send:
+    """Return what sends chunks over a connection."""
+
+    def send(method: str, messages: Iterator[Message]) -> Sending:
+        found, stub = find_method(method)
+        begun: Sending = connection.begin(getattr(connection.stub(stub), found.name), messages, STREAM_SECONDS)
+        return begun
+
+    return send
 
 
 def _run(migration: Migration) -> None:
@@ -396,16 +500,8 @@ def _run(migration: Migration) -> None:
     try:
         columns = source.columns()
         content = sha256_of(source.path)
-        total = sum(1 for _ in source.rows())
-        connection = Connection(migration.person)
-
-        def send(method: str, messages: Iterator[Message]) -> kit_pb2.ImportReport:
-            found, stub = find_method(method)
-            report: kit_pb2.ImportReport = connection.call(
-                getattr(connection.stub(stub), found.name), messages, STREAM_SECONDS
-            )
-            return report
-
+        total = source.count()
+        send = sender(Connection(migration.person))
         with _progress(total) as advance, _told_how_to_resume(migration):
             outcome = migrate(migration, columns, migration.key(content), send, advance)
         figures = source.layout.figures
@@ -492,6 +588,8 @@ def _report(migration: Migration, content: str, outcome: Outcome, figures: Mappi
     print_table(title, headings, (row[: len(headings)] for row in counts))
     for name, value in (_text_keys(figures) or {}).items():
         out.print(f"{label(name)}: {_figure(value)}", highlight=False, markup=False)
+    if not any(tally.rows for tally in outcome.tallies.values()):
+        err.print(say("文件中列名之下没有数据", "the file has no rows below its headings"))
     if outcome.faults:
         err.print(say(f"被拒绝的行见 {path}", f"the refused rows are in {path}"), highlight=False, markup=False)
     if not migration.dry_run:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
+from google.type.date_pb2 import Date
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
@@ -15,12 +18,16 @@ from services.cli import legacy
 from services.cli.bodies import ValueProblem
 from services.cli.fields import choices_of, day_of, enum_words
 from services.cli.sheets import Row
-from services.cli.words import LOCALE, say
+from services.cli.words import LOCALE, label, say
 from services.kit.catalogue import describe_problem
-from services.kit.dates import set_day
+from services.kit.dates import day_message
 
 ROW = "row"
 """The column named when a whole row is at fault."""
+DAYS_REMEMBERED = 20_000
+"""Days of half a century: a ledger has few days and many rows."""
+KEY_CHARACTERS = 40
+"""Of the keys by which rows are compared; longer ones are kept as hashes, so that a million take little memory."""
 SITE_HEADINGS: Mapping[str, Sequence[str]] = {
     "site_name": ("site_name", "企业名称", "检查对象名称"),
     "sector": ("sector", "site_kind", "行业"),
@@ -95,26 +102,34 @@ class Layout:
     figures: Callable[[Callable[[], Iterator[Row]]], legacy.Figures] | None = None
 
 
-def once(rows: Iterator[Row], identity: Callable[[Row], tuple[str, Sequence[str]]], faults: Faults) -> Iterator[Row]:
-    """Yield each row that is whole and not the same as an earlier one; report the others."""
-    first: dict[bytes, int] = {}
+def column_shown(columns: Mapping[str, str], at: str) -> str:
+    """Return what people call the place of a fault: the heading in their file, else what the field is called."""
+    return say("整行", "whole row") if at == ROW else columns.get(at) or label(at)
+
+
+def once(rows: Iterator[Row], identity: Callable[[Row], Sequence[str]], faults: Faults) -> Iterator[Row]:
+    """Yield each row that is whole and not the same as an earlier one; report the others.
+
+    ``identity`` gives the field that tells the row from others, or ROW, and what makes it the same as another.
+    """
+    first: dict[str | bytes, int] = {}
     for row in rows:
         if row.surplus:
             faults.add(row.number, ROW, say("单元格多于表头", "has more cells than the header"))
             continue
-        at, key = identity(row)
-        digest = sha256("\x1f".join((at, *key)).encode()).digest()[:16]
-        earlier = first.setdefault(digest, row.number)
+        told = "\x1f".join(identity(row))
+        key = told if len(told) <= KEY_CHARACTERS else sha256(told.encode()).digest()[:16]
+        earlier = first.setdefault(key, row.number)
         if earlier == row.number:
             yield row
         else:
             what = describe_problem("duplicate", LOCALE)
-            faults.add(row.number, at, say(f"{what}：与第 {earlier} 行相同", f"{what} of row {earlier}"))
+            faults.add(row.number, identity(row)[0], say(f"{what}：与第 {earlier} 行相同", f"{what} of row {earlier}"))
 
 
 def _taken(
     rows: Iterator[Row],
-    identity: Callable[[Row], tuple[str, Sequence[str]]],
+    identity: Callable[[Row], Sequence[str]],
     make: Callable[[Row], Any],
     faults: Faults,
 ) -> Iterator[Any]:
@@ -125,13 +140,13 @@ def _taken(
             faults.add(row.number, problem.field, problem.reason)
 
 
-def _by_id(row: Row) -> tuple[str, Sequence[str]]:
-    return ("legacy_id", (row["legacy_id"],)) if row["legacy_id"] else (ROW, (str(row.number),))
+def _by_id(row: Row) -> Sequence[str]:
+    return ("legacy_id", row["legacy_id"] or f"\x1f{row.number}")
 
 
-def _by_id_or_content(*content: str) -> Callable[[Row], tuple[str, Sequence[str]]]:
-    def identity(row: Row) -> tuple[str, Sequence[str]]:
-        return ("legacy_id", (row["legacy_id"],)) if row["legacy_id"] else (ROW, [row[name] for name in content])
+def _by_id_or_content(*content: str) -> Callable[[Row], Sequence[str]]:
+    def identity(row: Row) -> Sequence[str]:
+        return ("legacy_id", row["legacy_id"]) if row["legacy_id"] else (ROW, *(row[name] for name in content))
 
     return identity
 
@@ -142,11 +157,26 @@ def _need(row: Row, *names: str) -> None:
             raise CellProblem(name, describe_problem("required", LOCALE))
 
 
-def _day(row: Row, name: str) -> Any:
+@lru_cache(maxsize=DAYS_REMEMBERED)
+def _date_in(text: str) -> date:
+    return day_of(text.partition(" ")[0].partition("T")[0])
+
+
+@lru_cache(maxsize=DAYS_REMEMBERED)
+def _shared_day(day: date) -> Date:
+    """Return the message of a day: for rows to copy, never to change."""
+    return day_message(day)
+
+
+def _date(row: Row, name: str) -> date:
     try:
-        return day_of(row[name].partition(" ")[0].partition("T")[0])
+        return _date_in(row[name])
     except ValueProblem as problem:
         raise CellProblem(name, str(problem)) from problem
+
+
+def _day(row: Row, name: str) -> Date:
+    return _shared_day(_date(row, name))
 
 
 def _count(row: Row, name: str) -> int:
@@ -158,8 +188,9 @@ def _count(row: Row, name: str) -> int:
 
 def _word(row: Row, name: str, enum: EnumDescriptor) -> int:
     words = enum_words(enum)
-    text = row[name].lower().replace("_", "-").replace(" ", "-")
-    number = words.get(SYNONYMS.get(text, text))
+    text = row[name]
+    text = SYNONYMS.get(text) or text.lower().replace("_", "-").replace(" ", "-")
+    number = words.get(text)
     if number is None:
         known = choices_of(enum)
         raise CellProblem(name, say(f"应为 {known} 之一", f"must be one of {known}"))
@@ -182,7 +213,7 @@ def _region(row: Row) -> directory_pb2.RegionRow:
 
 def _region_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[Phase]:
     def rows(faults: Faults) -> Iterator[Message]:
-        yield from _taken(read(), lambda row: ("code", (row["code"],)), _region, faults)
+        yield from _taken(read(), lambda row: ("code", row["code"]), _region, faults)
 
     return [Phase("regions", "directory.ImportRegions", rows)]
 
@@ -231,15 +262,14 @@ def _sites_met(read: Callable[[], Iterator[Row]], place: Place) -> Phase:
 def _visit_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[Phase]:
     def make(row: Row) -> inspection_pb2.LegacyVisitRow:
         _need(row, "site", "visit_date")
-        made = inspection_pb2.LegacyVisitRow(
+        return inspection_pb2.LegacyVisitRow(
             row=row.number,
             legacy_id=row["legacy_id"],
             site_legacy_id=row["site"],
+            visit_date=_day(row, "visit_date"),
             purpose=row["purpose"],
             inspector=row["inspector"],
         )
-        set_day(made.visit_date, _day(row, "visit_date"))
-        return made
 
     def rows(faults: Faults) -> Iterator[Message]:
         yield from _taken(read(), _by_id_or_content("site", "visit_date", "purpose", "inspector"), make, faults)
@@ -256,18 +286,16 @@ def _visit_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[P
 def _hazard_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[Phase]:
     def make(row: Row) -> hazard_pb2.LegacyHazardRow:
         _need(row, "legacy_id", "site", "grade", "disposition", "description", "open_date")
-        made = hazard_pb2.LegacyHazardRow(
+        return hazard_pb2.LegacyHazardRow(
             row=row.number,
             legacy_id=row["legacy_id"],
             site_legacy_id=row["site"],
             grade=_word(row, "grade", hazard_pb2.HazardGrade.DESCRIPTOR),  # type: ignore[arg-type]
             disposition=_word(row, "disposition", hazard_pb2.Disposition.DESCRIPTOR),  # type: ignore[arg-type]
             description=row["description"],
+            open_date=_day(row, "open_date"),
+            write_off_date=_day(row, "write_off_date") if row["write_off_date"] else None,
         )
-        set_day(made.open_date, _day(row, "open_date"))
-        if row["write_off_date"]:
-            set_day(made.write_off_date, _day(row, "write_off_date"))
-        return made
 
     def rows(faults: Faults) -> Iterator[Message]:
         yield from _taken(read(), _by_id, make, faults)
@@ -289,7 +317,7 @@ def _result(row: Row) -> legacy.Result:
         row=row.number,
         legacy_id=row["legacy_id"],
         site=row["site"],
-        day=_day(row, "visit_date"),
+        day=_date(row, "visit_date"),
         word=row["result"],
         critical=counts["critical"],
         remark=f"{row['purpose']} {row['result']}: {told}; {row['risk']}".strip("; "),
@@ -310,11 +338,13 @@ def result_figures(read: Callable[[], Iterator[Row]]) -> legacy.Figures:
 def _result_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[Phase]:
     def visit(row: Row) -> inspection_pb2.LegacyVisitRow:
         result = _result(row)
-        made = inspection_pb2.LegacyVisitRow(
-            row=row.number, legacy_id=result.legacy_id, site_legacy_id=result.site, purpose=row["purpose"]
+        return inspection_pb2.LegacyVisitRow(
+            row=row.number,
+            legacy_id=result.legacy_id,
+            site_legacy_id=result.site,
+            visit_date=_shared_day(result.day),
+            purpose=row["purpose"],
         )
-        set_day(made.visit_date, result.day)
-        return made
 
     def visits(faults: Faults) -> Iterator[Message]:
         yield from _taken(read(), _by_id, visit, faults)
@@ -322,18 +352,17 @@ def _result_phases(read: Callable[[], Iterator[Row]], place: Place) -> Sequence[
     def hazards(faults: Faults) -> Iterator[Message]:
         # Rows that cannot be read are told once, with the visits.
         for hazard in legacy.hazards_of(results_of(read(), Faults())):
-            made = hazard_pb2.LegacyHazardRow(
+            written_off = hazard.write_off_day
+            yield hazard_pb2.LegacyHazardRow(
                 row=hazard.row,
                 legacy_id=hazard.legacy_id,
                 site_legacy_id=hazard.site,
                 grade=enum_words(hazard_pb2.HazardGrade.DESCRIPTOR)[hazard.grade],  # type: ignore[arg-type]
                 disposition=enum_words(hazard_pb2.Disposition.DESCRIPTOR)[hazard.disposition],  # type: ignore[arg-type]
                 description=hazard.remark,
+                open_date=_shared_day(hazard.open_day),
+                write_off_date=None if written_off is None else _shared_day(written_off),
             )
-            set_day(made.open_date, hazard.open_day)
-            if hazard.write_off_day is not None:
-                set_day(made.write_off_date, hazard.write_off_day)
-            yield made
 
     names = {"site_legacy_id": "site", "open_date": "visit_date", "description": "result"}
     return [

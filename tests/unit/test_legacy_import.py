@@ -3,8 +3,10 @@
 import csv
 import gzip
 import itertools
+import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,19 @@ from services.cli import imports
 from services.cli.imports import CHUNK_ROWS, MESSAGE_ROWS, Migration, Outcome, Source, chunk_id, migrate
 from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Layout, Place
 from services.cli.legacy import Disposition, Figures, Grade, LegacyHazard, Result, figures_of, hazards_of
-from services.cli.sheets import Row, SheetError, columns_of, harmless, raw_rows, rows_of, sha256_of, write_errors
+from services.cli.sheets import (
+    Format,
+    Row,
+    SheetError,
+    Table,
+    columns_of,
+    harmless,
+    opened,
+    rows_of,
+    sha256_of,
+    write_errors,
+)
+from services.cli.words import label, say
 from tests.shared_data import DATA, needs_shared
 
 FIRST_DAY = date(2012, 1, 1)
@@ -254,7 +268,7 @@ def test_csv_gz_and_xlsx_give_the_same_rows(tmp_path: Path) -> None:
     expected = [
         (row.number, row["legacy_id"], row["site"], row["visit_date"], row["purpose"]) for row in read(plain, VISITS)
     ]
-    assert expected[0] == (1, "1", "007", "2012-03-04", "例行, 检查")
+    assert expected[0] == (2, "1", "007", "2012-03-04", "例行, 检查")
     for path in (packed, excel):
         rows = read(path, VISITS)
         assert [
@@ -262,32 +276,95 @@ def test_csv_gz_and_xlsx_give_the_same_rows(tmp_path: Path) -> None:
         ] == expected
 
 
-def test_a_file_in_another_encoding_is_told_and_can_be_read(tmp_path: Path) -> None:
-    """Chinese Excel writes GB 18030: site names would be garbled or a traceback shown."""
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+def test_usual_encodings_are_found_out(tmp_path: Path, encoding: str) -> None:
+    """Chinese Excel writes GB 18030: the clerk would have to know what an encoding is."""
+    path = tmp_path / "a.csv"
+    path.write_bytes("site,date,purpose\nS1,2012-01-01,专项检查\n".encode(encoding))
+    assert read(path, VISITS)[0]["purpose"] == "专项检查"
+    packed = tmp_path / "b.csv"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read(packed, VISITS)[0]["purpose"] == "专项检查"
+    assert read(path, VISITS, how=Format(encoding=encoding))[0]["purpose"] == "专项检查"
+    path.write_bytes("site,date\nS1,2012-01-01\n".encode("ascii"))
+    assert len(read(path, VISITS)) == 1, "what was found out of another file of this name is used for this one"
+
+
+def test_an_encoding_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    """Site names would be garbled, or a traceback shown."""
     path = tmp_path / "a.csv"
     path.write_bytes("site,date,purpose\nS1,2012-01-01,专项检查\n".encode("gb18030"))
-    with pytest.raises(SheetError, match="gb18030"):
+    with pytest.raises(SheetError, match="GB 18030"):
+        read(path, VISITS, how=Format(encoding="utf-8"))
+    with pytest.raises(SheetError, match="utf-9"):
+        read(path, VISITS, how=Format(encoding="utf-9"))
+    path.write_bytes(b"site,date\nS\xff\xff,2012-01-01\n")
+    with pytest.raises(SheetError, match="--encoding"):
         read(path, VISITS)
-    assert read(path, VISITS, encoding="gb18030")[0]["purpose"] == "专项检查"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_usual_delimiters_are_found_out(tmp_path: Path, delimiter: str) -> None:
+    """A table saved by another office program would have one column, and none that is known."""
+    path = tmp_path / "a.csv"
+    path.write_text(
+        delimiter.join(("site", "date", "purpose")) + "\n" + delimiter.join(("S1", "2012-01-01", "x")) + "\n"
+    )
+    assert read(path, VISITS)[0]["purpose"] == "x"
+    path.write_text("site^date^inspector,deputy\nS1^2012-01-01^a\n")
+    assert read(path, VISITS, how=Format(delimiter="^"))[0]["site"] == "S1"
+
+
+def test_a_workbook_is_known_by_its_content(tmp_path: Path) -> None:
+    """Whoever renames a file would be told that its bytes are in no encoding."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet["B2"], sheet["C2"], sheet["B4"], sheet["C4"] = "site", "date", "S1", date(2012, 3, 4)
+    path = tmp_path / "a.csv"
+    book.save(path)
+    (row,) = read(path, VISITS)
+    assert (row.number, row["site"], row["visit_date"]) == (4, "S1", "2012-03-04"), "row 4 of the sheet"
+    with pytest.raises(SheetError, match="Sheet"):
+        read(path, VISITS, how=Format(sheet="absent"))
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.csv.gz", b"not gzip"), ("a.xlsx", b"not a workbook"), ("a.csv", b'a,b\n"x'), ("a.csv", b"\x00\xff")],
+    [
+        ("a.csv.gz", b"not gzip"),
+        ("b.csv.gz", gzip.compress(b"site,date\nS1,2012-01-01\n" * 9)[:-9]),
+        ("c.csv.gz", gzip.compress(b"site,date")[:10] + b"\xff" * 9),
+        ("a.xlsx", b"not a workbook"),
+        ("b.xlsx", b"PK\x03\x04 cut off"),
+        ("a.csv", b'a,b\n"x'),
+        ("b.csv", b'a,b\n1,"x" y\n'),
+        ("c.csv", b"\x00\xff"),
+        ("d.csv", b""),
+        ("e.csv", b"\n,,\n"),
+        ("a.xls", b"<html><table><tr><td>site</td></tr></table></html>"),
+    ],
 )
 def test_a_broken_file_is_a_clear_error(tmp_path: Path, name: str, content: bytes) -> None:
     """The operator would see a traceback instead of the file's name."""
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(SheetError, match=path.name), raw_rows(path) as raw:
-        list(raw)
+    with pytest.raises(SheetError, match=path.name), opened(path) as table:
+        list(table.below)
 
 
 def test_empty_rows_count_but_are_not_taken_and_surplus_cells_are_noticed() -> None:
     """Row numbers in the error file would not be those of the sheet; shifted cells would be taken."""
     raw = iter([["S1", "2012-01-01"], [], ["", ""], ["S2", "2012-01-02", "shifted"]])
-    rows = list(rows_of(raw, ["site", "date"], {"site": "site", "visit_date": "date"}))
-    assert [(row.number, row["site"], row.surplus) for row in rows] == [(1, "S1", False), (4, "S2", True)]
+    rows = list(rows_of(Table(["site", "date"], 3, raw), {"site": "site", "visit_date": "date"}))
+    assert [(row.number, row["site"], row.surplus) for row in rows] == [(4, "S1", False), (7, "S2", True)]
+
+
+def test_a_row_s_number_is_the_one_that_the_spreadsheet_shows(tmp_path: Path) -> None:
+    """The clerk would mend the row above, or one far away below a cell with line breaks."""
+    path = tmp_path / "a.csv"
+    path.write_text('\nsite,date,purpose\nS1,2012-01-01,"one\ntwo\nthree"\n\nS2,2012-01-02,x\n')
+    assert [(row.number, row["site"]) for row in read(path, VISITS)] == [(3, "S1"), (5, "S2")]
 
 
 # Errors
@@ -302,7 +379,20 @@ def test_cells_of_the_error_file_are_never_formulas(tmp_path: Path, start: str) 
     path = tmp_path / "errors.csv"
     write_errors(path, [(3, cell, cell)])
     with path.open(encoding="utf-8-sig", newline="") as file:
-        assert list(csv.reader(file)) == [["row", "column", "reason"], ["3", f"'{cell}", f"'{cell}"]]
+        assert list(csv.reader(file))[1:] == [["3", f"'{cell}", f"'{cell}"]]
+
+
+@pytest.mark.parametrize(
+    ("locale", "heading"), [("zh-CN", "行,列,原因"), ("en", "row,column,reason")], ids=["Chinese", "English"]
+)
+def test_the_error_file_is_one_that_spreadsheets_show_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locale: str, heading: str
+) -> None:
+    """Without the byte order mark Excel shows Chinese as gibberish, under headings in a language not the reader's."""
+    monkeypatch.setattr("services.cli.words.LOCALE", locale)
+    path = tmp_path / "errors.csv"
+    write_errors(path, [(3, "销号日期", "重复")])
+    assert path.read_bytes() == b"\xef\xbb\xbf" + f"{heading}\r\n3,销号日期,重复\r\n".encode()
 
 
 def test_bad_cells_are_told_by_row_and_column_of_the_file(tmp_path: Path) -> None:
@@ -322,11 +412,11 @@ def test_bad_cells_are_told_by_row_and_column_of_the_file(tmp_path: Path) -> Non
     outcome, sent = run(Source(path, HAZARDS), place=Place("130302"))
     assert [row.legacy_id for row in sent["hazard.ImportHazards"]] == ["1"]
     assert [(row, column) for row, column, _ in outcome.faults] == [
-        (2, "grade"),
-        (3, "发现日期"),
-        (4, "description"),
-        (5, "编号"),
-        (6, "row"),
+        (3, "grade"),
+        (4, "发现日期"),
+        (5, "description"),
+        (6, "编号"),
+        (7, say("整行", "whole row")),
     ]
     tally = outcome.tallies["hazards"]
     assert (tally.rows, tally.rejected, tally.created) == (6, 5, 1)
@@ -347,9 +437,77 @@ def run(
         return kit_pb2.ImportReport(rows=len(rows), created=len(rows))
 
     migration = Migration("test", source, place, dry_run)
-    key = migration.key(sha256_of(source.path))
-    outcome = migrate(migration, source.columns(), key, send or take, lambda phase, rows: None)
+    outcome = sent_by(send or take, migration, migration.key(sha256_of(source.path)))
     return outcome, sent
+
+
+Take = Callable[[str, Iterator[Message]], kit_pb2.ImportReport]
+
+
+def sent_by(take: Take, migration: Migration, key: str) -> Outcome:
+    """Migrate to what answers a chunk when it has all of it, as a service does, while the next one comes in."""
+    with ThreadPoolExecutor() as pool:
+
+        def send(method: str, messages: Iterator[Message]) -> Future[kit_pb2.ImportReport]:
+            return pool.submit(take, method, messages)
+
+        return migrate(migration, migration.source.columns(), key, send, lambda phase, rows: None)
+
+
+class Cut(Exception):
+    """The service has gone."""
+
+
+def test_a_chunk_is_sent_while_the_one_before_is_merged_but_never_overtakes_it(tmp_path: Path) -> None:
+    """Reading, checking and merging would wait for each other; or children come in before their parents."""
+    rows = [(f"{number:06}", "x", "y") for number in range(3 * CHUNK_ROWS)]
+    path = table(tmp_path / "a.csv", ("code", "parent_code", "name"), *rows)
+    second_came = threading.Event()
+    ended: list[int] = []
+
+    def take(method: str, messages: Iterator[Message]) -> kit_pb2.ImportReport:
+        count, first = 0, ""
+        for message in messages:
+            count += len(message.rows)  # type: ignore[attr-defined]
+            first = first or (message.rows[0].code if message.rows else "")  # type: ignore[attr-defined]
+            if count == CHUNK_ROWS and first == rows[CHUNK_ROWS][0]:
+                assert not ended
+                second_came.set()
+        if not ended:
+            assert second_came.wait(30), "the second chunk waits for the first to be merged"
+        ended.append(int(first))
+        return kit_pb2.ImportReport(rows=count, created=count)
+
+    outcome, _ = run(Source(path, REGIONS), send=take)
+    assert ended == [0, CHUNK_ROWS, 2 * CHUNK_ROWS]
+    assert outcome.tallies["regions"].created == len(rows)
+
+
+def test_a_chunk_after_a_cut_is_given_up(tmp_path: Path) -> None:
+    """It would be merged without the one before it, and its refused rows stay refused when the import is resumed."""
+    rows = [(f"{number:06}", "x", "y") for number in range(2 * CHUNK_ROWS)]
+    path = table(tmp_path / "a.csv", ("code", "parent_code", "name"), *rows)
+    migration = Migration("test", Source(path, REGIONS), NOWHERE)
+    begun: list[Any] = []
+
+    class Answer:
+        """Fails, as a cut call does."""
+
+        def __init__(self, messages: Iterator[Message]) -> None:
+            self.messages, self.cancelled = messages, False
+            begun.append(self)
+
+        def result(self) -> kit_pb2.ImportReport:
+            raise Cut
+
+        def cancel(self) -> bool:
+            self.cancelled = True
+            return True
+
+    with pytest.raises(Cut):
+        migrate(migration, migration.source.columns(), "k", lambda _, rows: Answer(rows), lambda phase, rows: None)
+    assert [each.cancelled for each in begun] == [False, True]
+    assert all(list(each.messages) for each in begun), "who reads on waits for ever"
 
 
 def test_every_chunk_names_the_register(tmp_path: Path) -> None:
@@ -366,7 +524,7 @@ def test_every_chunk_names_the_register(tmp_path: Path) -> None:
             return kit_pb2.ImportReport()
 
         migration = Migration("visits", Source(path, VISITS), Place("130302"), source_region=given)
-        migrate(migration, migration.source.columns(), migration.key("x"), take, lambda phase, rows: None)
+        sent_by(take, migration, migration.key("x"))
         assert named == [expected] * 2
 
 
@@ -421,6 +579,7 @@ def test_chunks_and_messages_stay_within_what_the_services_take(tmp_path: Path) 
         return kit_pb2.ImportReport()
 
     run(Source(path, REGIONS), send=take)
+    chunks.sort(key=lambda chunk: chunk[1].rows[0].row)
     assert [sum(len(message.rows) for message in chunk) for chunk in chunks] == [CHUNK_ROWS, MESSAGE_ROWS + 1]
     for chunk in chunks:
         assert [message.HasField("header") for message in chunk] == [True] + [False] * (len(chunk) - 1)
@@ -450,13 +609,13 @@ def test_a_dry_run_does_not_blame_rows_for_sites_it_did_not_keep(tmp_path: Path)
 
     def take(method: str, messages: Iterator[Message]) -> kit_pb2.ImportReport:
         if method == "directory.ImportSites":
-            refused = kit_pb2.RowError(row=2, column="region", reason="far away")
+            refused = kit_pb2.RowError(row=3, column="region", description="far away")
             return kit_pb2.ImportReport(rows=2, created=1, rejected=1, errors=[refused], dry_run=True)
-        unknown = [kit_pb2.RowError(row=row, column="site_legacy_id", reason="unknown") for row in (1, 2)]
+        unknown = [kit_pb2.RowError(row=row, column="site_legacy_id", description="unknown") for row in (2, 3)]
         return kit_pb2.ImportReport(rows=2, rejected=2, errors=unknown, dry_run=True)
 
     outcome, _ = run(Source(path, VISITS), place=Place("1303"), dry_run=True, send=take)
-    assert outcome.faults == [(2, "region", "far away"), (2, "site", "unknown")]
+    assert outcome.faults == [(3, label("region"), "far away"), (3, "site", "unknown")]
     assert (outcome.tallies["visits"].rejected, outcome.tallies["visits"].unchecked) == (1, 1)
 
 
