@@ -6,7 +6,7 @@ import time
 
 import uvloop
 
-from tests.bench import bulk, calls, cases
+from tests.bench import bulk, calls, cases, imports
 from tests.bench.city import ROOT, running
 from tests.bench.figures import Row, console, tell
 from tests.bench.load import install_h2load
@@ -20,7 +20,7 @@ async def main() -> list[Row]:
     by_h2load = await install_h2load()
     async with running() as bench:
         rows = await calls.measure(bench, by_h2load=by_h2load)
-        rows += await bulk.measure(bench)
+        rows += [await imports.measure(bench), await bulk.measure(bench)]
         rows += await cases.measure(bench)
     reads = "h2load" if by_h2load else "our own SLOWER generator (h2load could not be installed)"
     remark = (
