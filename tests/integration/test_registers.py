@@ -423,7 +423,7 @@ class Moved:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def moved(city: City) -> Moved:
-    """Two thousand five hundred visits and hazards of three sites, one of them of a unit."""
+    """Two thousand five hundred visits and hazards of three sites, one of them of a unit; told of in two portions."""
     county = await county_of(city, "regions/1304")
     headers = {kind: new_header() for kind in ("sites", "hazards", "visits")}
     sites = [site("m1"), site("m2"), site("m3", unit=city.next_door.enterprise)]
@@ -441,8 +441,10 @@ async def moved(city: City) -> Moved:
     visits = [
         visit(number, f"m{1 + number % 3}", FIRST_DAY + timedelta(days=number % 1_000)) for number in range(1, 2_501)
     ]
-    assert (await county.hazards(*hazards, header=headers["hazards"])).created == len(hazards)
-    assert (await county.visits(*visits, header=headers["visits"])).created == len(visits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imports, "BATCHES_AT_ONCE", 2)
+        assert (await county.hazards(*hazards, header=headers["hazards"])).created == len(hazards)
+        assert (await county.visits(*visits, header=headers["visits"])).created == len(visits)
     return Moved(county, headers, hazards, visits)
 
 
