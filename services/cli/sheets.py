@@ -20,7 +20,8 @@ from typing import BinaryIO, TextIO, cast
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
-from services.cli.words import say
+from services.cli.words import say, worded
+from services.kit.failures import Failure
 
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xlsb", ".ods")
 """Not .xls: many systems give that name to text."""
@@ -125,7 +126,7 @@ def opened(path: Path, how: Format = AS_FOUND) -> Iterator[Table]:
         )
         raise SheetError(told) from error
     except OSError as error:
-        raise SheetError(say(f"无法读取 {path}：{error.strerror}", f"cannot read {path}: {error.strerror}")) from error
+        raise SheetError(worded(Failure("unreadable", path=path, reason=error))) from error
 
 
 def _require_encoding(name: str) -> None:
