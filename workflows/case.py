@@ -65,6 +65,11 @@ def wrong_state(state: str, action: str) -> ApplicationError:
     return refuse("WRONG_STATE", state=state, action=action)
 
 
+def changed(resource: str) -> ApplicationError:
+    """Refuse an action on what is no longer as it was when the service let the person act."""
+    return refuse("STALE_ETAG", resource=resource)
+
+
 def same_person(person: str, first: str, second: str) -> ApplicationError:
     """Refuse a second step by the person who did the first."""
     return refuse("SEPARATION_OF_DUTIES", person=person, first=first, second=second)

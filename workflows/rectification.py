@@ -44,6 +44,7 @@ from workflows.case import (
     Acted,
     CaseClock,
     asked,
+    changed,
     refuse,
     same_person,
     step,
@@ -104,6 +105,7 @@ class Rectification:
         """Assign the hazard to the unit that must rectify it; handing it on to another gives no new term."""
         async with self._one_action:
             self._require("assign", "REPORTED", "ASSIGNED")
+            self._require_still(action.from_unit)
             if self._hazard.state == "ASSIGNED":
                 if action.unit == self._hazard.unit:
                     raise refuse("RULE_NOT_MET", rule="reassigned_to_another_unit_only")
@@ -119,7 +121,7 @@ class Rectification:
         """Take the five-element plan; its last day becomes the term, which from then on a supervisor alone moves."""
         async with self._one_action:
             self._require("plan", "ASSIGNED")
-            self._require_own(action.unit)
+            self._require_still(action.unit)
             due = end_of(action.plan.finish_date)
             if due <= self._clock.now():
                 raise refuse("INVALID_FIELD", field="plan.finish_date", problem="in_the_past")
@@ -133,7 +135,7 @@ class Rectification:
         """Note that more time is asked for; the term runs on until it is granted."""
         async with self._one_action:
             self._require("request_extension", "PLANNED")
-            self._require_own(action.unit)
+            self._require_still(action.unit)
             due = self._hazard.due_time
             if due is None or self._clock.now() >= due:
                 raise refuse("WINDOW_CLOSED", closed=last_day_before(due))
@@ -148,6 +150,7 @@ class Rectification:
         """Grant or refuse the extension; a granted one moves the term."""
         async with self._one_action:
             self._require("decide_extension", "PLANNED")
+            self._require_still(action.unit)
             extension = self._hazard.extension
             if extension is None or extension.verdict:
                 raise wrong_state("NO_EXTENSION_ASKED", "decide_extension")
@@ -168,7 +171,7 @@ class Rectification:
         """Take the report that the hazard is rectified; who reports it may never reinspect it."""
         async with self._one_action:
             self._require("rectify", "PLANNED")
-            self._require_own(action.unit)
+            self._require_still(action.unit)
             rectified = replace(
                 self._hazard,
                 state="RECTIFIED",
@@ -183,6 +186,7 @@ class Rectification:
         """Write the hazard off, or send it back to be rectified again, by the same plan within a term of its own."""
         async with self._one_action:
             self._require("reinspect", "RECTIFIED")
+            self._require_still(action.unit)
             self._require_independent(action.outer, "reinspect")
             terms = self._start.terms
             if action.verdict == "PASS":
@@ -203,6 +207,7 @@ class Rectification:
         """End the case, or reopen the hazard one grade up."""
         async with self._one_action:
             self._require("look_back", "WRITTEN_OFF")
+            self._require_still(action.unit)
             self._require_independent(action.outer, "look_back")
             if action.verdict == "PASS":
                 closed = replace(self._hazard, state="CLOSED", due_time=None, look_backer=action.outer.principal)
@@ -254,10 +259,10 @@ class Rectification:
         if self._hazard.state not in states:
             raise wrong_state(self._hazard.state, action)
 
-    def _require_own(self, unit: str) -> None:
-        # The service let the person act for ``unit``; the hazard may have been handed on meanwhile.
+    def _require_still(self, unit: str) -> None:
+        # Who may act follows from the hazard's unit; it may have been handed on since the service looked.
         if unit != self._hazard.unit:
-            raise refuse("STALE_ETAG", resource=self._hazard.hazard)
+            raise changed(self._hazard.hazard)
 
     def _require_within_cap(self, due: datetime, field: str) -> None:
         if due > self._clock.now() + LONGEST_TERM:

@@ -32,7 +32,17 @@ with workflow.unsafe.imports_passed_through():
         SupervisionStart,
     )
 
-from workflows.case import SERVICE_CALL, SERVICE_CALL_TIMEOUT, Acted, CaseClock, asked, same_person, step, wrong_state
+from workflows.case import (
+    SERVICE_CALL,
+    SERVICE_CALL_TIMEOUT,
+    Acted,
+    CaseClock,
+    asked,
+    changed,
+    same_person,
+    step,
+    wrong_state,
+)
 from workflows.deadline import Deadline, due_time
 from workflows.ladder import Ladder
 
@@ -77,6 +87,7 @@ class SupervisionCase:
         """Take the unit's report; the first one ends the study. The ladder climbs on until the conclusion."""
         async with self._one_action:
             self._require_open("report_progress")
+            self._require_still(action.unit)
             reporter = action.outer.principal
             await self._record(
                 "progress_reported",
@@ -97,6 +108,7 @@ class SupervisionCase:
         """Conclude by a person who neither answers for the matter, nor reported on it, nor was addressed over it."""
         async with self._one_action:
             self._require_open("conclude")
+            self._require_still(action.unit)
             person = action.outer.principal
             if person in self._reporters:
                 raise same_person(person, "report_progress", "conclude")
@@ -125,6 +137,11 @@ class SupervisionCase:
     def _require_open(self, action: str) -> None:
         if self._is_concluded():
             raise wrong_state(self._case.state, action)
+
+    def _require_still(self, unit: str) -> None:
+        # Who may act follows from the unit that answers; the matter may have been handed on since the service looked.
+        if unit != self._answerable.unit:
+            raise changed(self._start.case)
 
     async def _end(self, case: SupervisionSnapshot, action: Acted | None) -> None:
         ended = replace(case, state="CONCLUDED", next_rung_time=None, conclude_time=self._clock.now())

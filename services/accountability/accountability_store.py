@@ -12,7 +12,7 @@ from services.accountability.store import Place
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
-from services.kit.db import Database, Outer, Transaction
+from services.kit.db import Database, Outer, Transaction, require_seen
 from services.kit.errors import NotFound
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
@@ -147,6 +147,7 @@ class AccountabilityStore:
             before = await tx.fetchrow(self.LOCK_CASE, identifier)
             if before is None:
                 raise NotFound(request.name)
+            require_seen(outer, request.name, before["revision"])
             row = await tx.fetchrow(
                 self.APPLY_TRANSITION,
                 identifier,

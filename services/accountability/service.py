@@ -93,8 +93,8 @@ class AccountabilityService:
         row = await self._supervision.case(request.name, call.scope)
         require_etag(request.name, request.etag, row)
         rules.check_progress(row["state"], row["unit"], call.units)
-        action = {"progress": request.progress, "evidence": list(request.evidence)}
-        return await self._act_on_supervision(call, request.name, "report_progress", action)
+        action = {"unit": row["unit"], "progress": request.progress, "evidence": list(request.evidence)}
+        return await self._act_on_supervision(call, request.name, "report_progress", action, request.etag)
 
     async def ConcludeSupervisionCase(
         self, request: accountability_pb2.ConcludeSupervisionCaseRequest, call: Call
@@ -108,7 +108,8 @@ class AccountabilityService:
         involved = rules.Involved(row["person"], row["reporters"], row["addressed"])
         rules.check_conclusion(row["state"], call.principal, involved)
         await self._references.require_settled(row["source"], row["matter"], row["hazard"], row["task"])
-        return await self._act_on_supervision(call, request.name, "conclude", {"conclusion": request.conclusion})
+        action = {"unit": row["unit"], "conclusion": request.conclusion}
+        return await self._act_on_supervision(call, request.name, "conclude", action, request.etag)
 
     async def GetSupervisionCase(
         self, request: accountability_pb2.GetSupervisionCaseRequest, call: Call
@@ -156,7 +157,7 @@ class AccountabilityService:
         require_etag(request.name, request.etag, row)
         rules.check_facts(row["state"], call.principal, row["subject"])
         action = {"facts": request.facts, "evidence": list(request.evidence)}
-        return await self._act_on_accountability(call, request.name, "submit_facts", action)
+        return await self._act_on_accountability(call, request.name, "submit_facts", action, request.etag)
 
     async def DecideAccountabilityCase(
         self, request: accountability_pb2.DecideAccountabilityCaseRequest, call: Call
@@ -175,7 +176,7 @@ class AccountabilityService:
             "appeal_clock": rules.appeal_clock(decision),
             "unit_paths": unit_paths,
         }
-        return await self._act_on_accountability(call, request.name, "decide", action)
+        return await self._act_on_accountability(call, request.name, "decide", action, request.etag)
 
     async def ExemptSubject(
         self, request: accountability_pb2.ExemptSubjectRequest, call: Call
@@ -186,7 +187,7 @@ class AccountabilityService:
         unit_paths = await self._check_decider(call, row)
         await self._check_exemption(request.exemption, row)
         action = {"exemption": messages.exemption_columns(request.exemption), "unit_paths": unit_paths}
-        return await self._act_on_accountability(call, request.name, "exempt", action)
+        return await self._act_on_accountability(call, request.name, "exempt", action, request.etag)
 
     async def FileAppeal(
         self, request: accountability_pb2.FileAppealRequest, call: Call
@@ -346,16 +347,16 @@ class AccountabilityService:
         rules.check_exemption(shown, items, entries, row["subject"], row["open_time"])
 
     async def _act_on_supervision(
-        self, call: Call, name: str, update: str, action: dict[str, Any]
+        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
     ) -> accountability_pb2.SupervisionCase:
         workflow_id = supervision.workflow_id(id_of(name, "supervisionCases"))
-        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.SupervisionCase)
+        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.SupervisionCase, etag)
 
     async def _act_on_accountability(
-        self, call: Call, name: str, update: str, action: dict[str, Any]
+        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
     ) -> accountability_pb2.AccountabilityCase:
         workflow_id = accountability.workflow_id(id_of(name, "accountabilityCases"))
-        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.AccountabilityCase)
+        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.AccountabilityCase, etag)
 
 
 def require_etag(name: str, etag: str, row: Row) -> None:

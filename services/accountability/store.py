@@ -11,7 +11,7 @@ from services.accountability import messages, presets, rules
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
-from services.kit.db import Database, Outer
+from services.kit.db import Database, Outer, require_seen
 from services.kit.errors import NotFound, StaleEtag
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
@@ -367,6 +367,7 @@ class SupervisionStore:
             before = await tx.fetchrow(self.LOCK_CASE, identifier)
             if before is None:
                 raise NotFound(request.name)
+            require_seen(outer, request.name, before["revision"])
             row = await tx.fetchrow(
                 self.APPLY_TRANSITION,
                 identifier,

@@ -63,7 +63,8 @@ class HazardService:
         # A unit elsewhere is answered like an absent one, and no work is handed to it.
         place = await self._directory.place(request.unit)
         call.scope.require(request.unit, place.region_code, place.path)
-        return await self._act(call, request.name, "assign", {"unit": request.unit, "unit_path": place.path})
+        action = {"unit": request.unit, "unit_path": place.path, "from_unit": row["unit"]}
+        return await self._act(call, request.name, "assign", action, request.etag)
 
     async def SubmitRectificationPlan(
         self, request: hazard_pb2.SubmitRectificationPlanRequest, call: Call
@@ -99,20 +100,20 @@ class HazardService:
 
     async def DecideExtension(self, request: hazard_pb2.DecideExtensionRequest, call: Call) -> hazard_pb2.Hazard:
         """Grant or refuse an extension."""
-        await self._store.hazard(request.name, call.scope)
-        action = {"verdict": messages.verdict_word(request.verdict)}
+        row = await self._store.hazard(request.name, call.scope)
+        action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict)}
         return await self._act(call, request.name, "decide_extension", action)
 
     async def Reinspect(self, request: hazard_pb2.ReinspectRequest, call: Call) -> hazard_pb2.Hazard:
         """Reinspect a rectified hazard."""
-        await self._store.hazard(request.name, call.scope)
-        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
+        row = await self._store.hazard(request.name, call.scope)
+        action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict), "remark": request.remark}
         return await self._act(call, request.name, "reinspect", action)
 
     async def LookBack(self, request: hazard_pb2.LookBackRequest, call: Call) -> hazard_pb2.Hazard:
         """Visit again after write-off."""
-        await self._store.hazard(request.name, call.scope)
-        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
+        row = await self._store.hazard(request.name, call.scope)
+        action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict), "remark": request.remark}
         return await self._act(call, request.name, "look_back", action)
 
     async def SuspendSite(self, request: hazard_pb2.SuspendSiteRequest, call: Call) -> hazard_pb2.SiteOrder:
@@ -163,9 +164,11 @@ class HazardService:
         """Record what the case decided."""
         return await self._store.record_transition(call, request, outer_of(request))
 
-    async def _act(self, call: Call, name: str, update: str, action: dict[str, Any]) -> hazard_pb2.Hazard:
+    async def _act(
+        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
+    ) -> hazard_pb2.Hazard:
         workflow_id = rectification.workflow_id(id_of(name, "hazards"))
-        return await self._cases.act(call, workflow_id, update, action, hazard_pb2.Hazard)
+        return await self._cases.act(call, workflow_id, update, action, hazard_pb2.Hazard, etag)
 
     async def _place(self, site: str, field: str) -> Place:
         try:

@@ -11,7 +11,7 @@ from services.hazard import messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
-from services.kit.db import Database, Outer
+from services.kit.db import Database, Outer, require_seen
 from services.kit.errors import NotFound, RuleNotMet
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
@@ -160,6 +160,7 @@ class HazardStore:
             before = await tx.fetchrow(self.LOCK_HAZARD, identifier)
             if before is None:
                 raise NotFound(request.name)
+            require_seen(outer, request.name, before["revision"])
             if after.reopen_count > before["reopen_count"]:
                 await tx.execute(
                     self.INSERT_REOPENING, identifier, after.reopen_count, before["write_off_time"], call.now

@@ -61,7 +61,7 @@ class InspectionService:
             "public_entropy": request.public_entropy,
             "recusals": [{"inspector": each.inspector, "target": each.target} for each in request.exclusions],
         }
-        return await self._act(call, request.name, "draw_inspectors", action)
+        return await self._act(call, request.name, "draw_inspectors", action, request.etag)
 
     async def GetDraw(self, request: inspection_pb2.GetDrawRequest, call: Call) -> inspection_pb2.Draw:
         """Read one draw."""
@@ -83,7 +83,7 @@ class InspectionService:
     async def StartTour(self, request: inspection_pb2.StartTourRequest, call: Call) -> inspection_pb2.Tour:
         """Start a drawn tour."""
         await self._tour(request.name, request.etag, call, "start_tour")
-        return await self._act(call, request.name, "start_tour", {})
+        return await self._act(call, request.name, "start_tour", {}, request.etag)
 
     async def RecordVisit(self, request: inspection_pb2.RecordVisitRequest, call: Call) -> inspection_pb2.Visit:
         """Record a visit."""
@@ -151,7 +151,7 @@ class InspectionService:
                 "term": messages.term_columns(letter.term) if letter.HasField("term") else None,
             }
         }
-        return await self._act(call, request.name, "issue_letter", action)
+        return await self._act(call, request.name, "issue_letter", action, request.etag)
 
     async def SubmitRectificationReport(
         self, request: inspection_pb2.SubmitRectificationReportRequest, call: Call
@@ -177,7 +177,7 @@ class InspectionService:
     async def CloseTour(self, request: inspection_pb2.CloseTourRequest, call: Call) -> inspection_pb2.Tour:
         """Close a tour whose rectification is reported."""
         await self._tour(request.name, request.etag, call, "close_tour")
-        return await self._act(call, request.name, "close_tour", {"conclusion": request.conclusion})
+        return await self._act(call, request.name, "close_tour", {"conclusion": request.conclusion}, request.etag)
 
     async def GetTour(self, request: inspection_pb2.GetTourRequest, call: Call) -> inspection_pb2.Tour:
         """Read one tour."""
@@ -225,9 +225,11 @@ class InspectionService:
         rules.check_open(row["state"], action)
         return row
 
-    async def _act(self, call: Call, name: str, update: str, action: dict[str, Any]) -> inspection_pb2.Tour:
+    async def _act(
+        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
+    ) -> inspection_pb2.Tour:
         workflow_id = payloads.workflow_id(id_of(name, "tours"))
-        return await self._cases.act(call, workflow_id, update, action, inspection_pb2.Tour)
+        return await self._cases.act(call, workflow_id, update, action, inspection_pb2.Tour, etag)
 
     async def _pool(self, row: Row, recusals: Sequence[inspection_pb2.Exclusion]) -> draw.Pool:
         """Return the tour's pool as directory knows its candidates now."""

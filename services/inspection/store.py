@@ -10,7 +10,7 @@ from services.inspection import draw, messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import beijing_date, day_of, end_of, optional_day, optional_time, time_of
-from services.kit.db import Database, Outer, Transaction
+from services.kit.db import Database, Outer, Transaction, require_seen
 from services.kit.errors import NotFound, UnfitReference
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of, optional_id
@@ -190,7 +190,7 @@ class InspectionStore:
             return tx.answer(messages.tour_message(await self._tour(tx, name), call.now))
 
     LOCK_TOUR = """
-        SELECT id, state, unit, region_code, unit_path, candidates FROM tour WHERE id = $1 FOR UPDATE
+        SELECT id, revision, state, unit, region_code, unit_path, candidates FROM tour WHERE id = $1 FOR UPDATE
     """
     APPLY_TRANSITION = """
         UPDATE tour SET revision = revision + 1, state = $2, due_time = $3,
@@ -227,6 +227,7 @@ class InspectionStore:
             before = await tx.fetchrow(self.LOCK_TOUR, identifier)
             if before is None:
                 raise NotFound(request.name)
+            require_seen(outer, request.name, before["revision"])
             payload: dict[str, object] = {"from": before["state"], "state": state}
             objects = [request.name, before["unit"]]
             if drawn is not None:

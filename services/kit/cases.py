@@ -102,27 +102,31 @@ class Cases:
         self._forgetful_until: datetime | None = None
         database.tell_cases = self.tell_at_once
 
-    async def act(self, call: Call, workflow_id: str, update: str, action: dict[str, Any], answer: type[M]) -> M:
+    async def act(
+        self, call: Call, workflow_id: str, update: str, action: dict[str, Any], answer: type[M], etag: str = ""
+    ) -> M:
         """Put a person's action to the case and return the recorded answer.
 
-        ``action`` must fit the update's argument; the outer command's identity is added to it as ``outer``.
+        ``action`` must fit the update's argument; the outer command's identity is added to it as ``outer``, with the
+        ``etag`` that the person saw.
         Raises the workflow's refusal as a DomainError, CaseUnavailable when nothing was decided in time; the
         guard then answers what is on record from an earlier time, if anything is.
         """
         with self._database.awaited_answer(call) as recorded:
-            await self._update(call, workflow_id, update, action)
+            await self._update(call, workflow_id, update, action, etag)
             stored = await recorded()
         if stored is None:
             raise CaseUnavailable
         return answer.FromString(stored)
 
-    async def _update(self, call: Call, workflow_id: str, update: str, action: dict[str, Any]) -> None:
+    async def _update(self, call: Call, workflow_id: str, update: str, action: dict[str, Any], etag: str) -> None:
         outer = {
             "principal": call.principal,
             "on_behalf_of": call.on_behalf_of,
             "method": call.rule.path,
             "request_id": call.request_id,
             "body_hash": call.body_hash.hex(),
+            "etag": etag,
         }
         identifier = update_id(call.principal, call.rule.path, call.request_id, call.body_hash)
         loop = asyncio.get_running_loop()

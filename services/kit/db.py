@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from dutyloop.kit.v1 import kit_pb2
 from services.kit import leases, ledger
 from services.kit.call import Call
-from services.kit.errors import DomainError, RequestIdReused, is_recorded
+from services.kit.errors import DomainError, RequestIdReused, StaleEtag, is_recorded
 from services.kit.gather import Gatherer
 from services.kit.leases import Borrowed, Leases
 from services.kit.names import derived_id
@@ -49,7 +49,8 @@ SESSION_SETTINGS = {
 class Outer:
     """A person's command on a case, whose answer the worker's recording stores.
 
-    ``update`` of the case ``workflow_id`` and its ``argument`` (JSON) are how it was put to the case.
+    ``update`` of the case ``workflow_id`` and its ``argument`` (JSON) are how it was put to the case; ``etag`` is
+    the revision that the person saw, if he said so.
     """
 
     principal: str
@@ -60,6 +61,7 @@ class Outer:
     workflow_id: str = ""
     update: str = ""
     argument: bytes = b""
+    etag: str = ""
 
     @property
     def key(self) -> CommandKey:
@@ -81,7 +83,17 @@ def outer_of(request: Any) -> Outer | None:
         given.workflow_id,
         given.update,
         given.argument,
+        given.etag,
     )
+
+
+def require_seen(outer: Outer | None, name: str, revision: int) -> None:
+    """Raise StaleEtag when the person saw another revision than the one that the recording changes.
+
+    The service looked before it asked the case; between the two somebody else may have been faster.
+    """
+    if outer is not None and outer.etag and outer.etag != str(revision):
+        raise StaleEtag(resource=name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from services.kit.errors import SeparationOfDuties
+from services.kit.errors import SeparationOfDuties, StaleEtag
 from tests.workflow.cases import OPENED, CaseRoom, FakeServices, act, case_room, refused, replays
 from workflows.case import CaseClock
 from workflows.ladder import Ladder
@@ -26,6 +26,7 @@ FIVE_RUNGS = (
     Rung("INQUIRY", "HOLDER", Term(10, "WORKING_DAYS")),
 )
 KINDS = [rung.kind for rung in FIVE_RUNGS]
+UNIT, OTHER_UNIT = "units/a", "units/other"
 UNIT_STAFF, SUPERVISOR = "people/staff", "people/supervisor"
 SOON = timedelta(minutes=2)
 """A loaded machine may take a while to fire; rungs are days apart."""
@@ -45,7 +46,7 @@ def opened(term_days: float = 0, person: str = "", rungs: tuple[Rung, ...] = FIV
         opened=OPENED,
         due_time=OPENED + timedelta(days=term_days),
         matter="clear the exit",
-        unit="units/a",
+        unit=UNIT,
         policy=Policy("escalationPolicies/p", 1, rungs),
         person=person,
         hazard="hazards/1",
@@ -61,9 +62,9 @@ async def fired(room: CaseRoom, count: int) -> list[tuple[int, str]]:
     return [(record.number, record.rung.kind) for record in room.services.rungs]
 
 
-async def end(handle: WorkflowHandle[Any, Any]) -> Any:
+async def end(handle: WorkflowHandle[Any, Any], unit: str = UNIT) -> Any:
     """Conclude a case and return its result."""
-    await act(handle, "conclude", SUPERVISOR, conclusion="done")
+    await act(handle, "conclude", SUPERVISOR, unit=unit, conclusion="done")
     return await handle.result()
 
 
@@ -165,10 +166,10 @@ async def test_rung_never_falls_silent(room: CaseRoom) -> None:
 async def test_reporter_never_concludes(room: CaseRoom) -> None:
     """Who reported on a matter, even earlier, or answers for it could declare it settled."""
     handle = await room.start(WORKFLOW, opened(term_days=10, person="people/answers"))
-    await act(handle, "report_progress", UNIT_STAFF, progress="begun", evidence=[])
-    await act(handle, "report_progress", "people/other", progress="half done", evidence=["doc 1"])
+    await act(handle, "report_progress", UNIT_STAFF, unit=UNIT, progress="begun", evidence=[])
+    await act(handle, "report_progress", "people/other", unit=UNIT, progress="half done", evidence=["doc 1"])
     for person in (UNIT_STAFF, "people/other", "people/answers"):
-        refusal = await refused(handle, "conclude", person, conclusion="done")
+        refusal = await refused(handle, "conclude", person, unit=UNIT, conclusion="done")
         assert isinstance(refusal, SeparationOfDuties)
         assert refusal.metadata["person"] == person
     await end(handle)
@@ -185,7 +186,7 @@ async def test_who_was_addressed_never_concludes(room: CaseRoom) -> None:
     await room.pass_days(handle, 10)
     assert len(await fired(room, 3)) == 3
     for person in ("people/holder", "people/superior"):
-        refusal = await refused(handle, "conclude", person, conclusion="done")
+        refusal = await refused(handle, "conclude", person, unit=UNIT, conclusion="done")
         assert isinstance(refusal, SeparationOfDuties)
         assert refusal.metadata["person"] == person
     await end(handle)
@@ -197,7 +198,7 @@ async def test_two_conclusions_at_once_have_one_winner(room: CaseRoom) -> None:
     handle = await room.start(WORKFLOW, opened(term_days=10))
     people = ("people/first", "people/second")
     outcomes = await asyncio.gather(
-        *(act(handle, "conclude", person, conclusion="done") for person in people), return_exceptions=True
+        *(act(handle, "conclude", person, unit=UNIT, conclusion="done") for person in people), return_exceptions=True
     )
     assert sum(outcome is None for outcome in outcomes) == 1
     assert [word for word, _ in room.services.supervision] == ["concluded"]
@@ -207,7 +208,7 @@ async def test_report_does_not_stop_the_ladder(room: CaseRoom) -> None:
     """A unit could stop the ladder by reporting instead of acting."""
     handle = await room.start(WORKFLOW, opened())
     assert await fired(room, 1)
-    await act(handle, "report_progress", UNIT_STAFF, progress="soon", evidence=[])
+    await act(handle, "report_progress", UNIT_STAFF, unit=UNIT, progress="soon", evidence=[])
     await room.pass_days(handle, 4)
     assert len(await fired(room, 2)) == 2
     await end(handle)
@@ -218,14 +219,37 @@ async def test_the_ladder_follows_its_matter_to_another_unit(room: CaseRoom) -> 
     """A unit that no longer answers for a hazard would be pressed, and who answers for it would hear nothing."""
     handle = await room.start(WORKFLOW, opened(person="people/former"))
     assert await fired(room, 1)
-    await handle.execute_update("hand_on", {"unit": "units/other", "step": "1"})
+    await handle.execute_update("hand_on", {"unit": OTHER_UNIT, "step": "1"})
     await room.pass_days(handle, 4)
     assert [number for number, _ in await fired(room, 2)] == [1, 2], "the ladder started again"
-    assert [rung.addressee.unit for rung in room.services.rungs] == ["units/a", "units/other"]
-    await end(handle)
+    assert [rung.addressee.unit for rung in room.services.rungs] == [UNIT, OTHER_UNIT]
+    await end(handle, OTHER_UNIT)
     assert [(word, case.unit) for word, case in room.services.supervision if word == "handed_on"] == [
-        ("handed_on", "units/other")
+        ("handed_on", OTHER_UNIT)
     ]
+
+
+async def test_who_acted_for_the_former_unit_is_refused(room: CaseRoom) -> None:
+    """A unit from which the matter was taken in that moment would still report on it in the name of the other."""
+    handle = await room.start(WORKFLOW, opened(term_days=10))
+    await act(handle, "report_progress", UNIT_STAFF, unit=UNIT, progress="begun", evidence=[])
+    await handle.execute_update("hand_on", {"unit": OTHER_UNIT, "step": "1"})
+    for update, action in (
+        ("report_progress", {"progress": "done", "evidence": []}),
+        ("conclude", {"conclusion": "done"}),
+    ):
+        refusal = await refused(handle, update, SUPERVISOR, unit=UNIT, **action)
+        assert isinstance(refusal, StaleEtag), update
+        assert refusal.metadata == {"resource": "supervisionCases/1"}
+    await act(handle, "report_progress", "people/other", unit=OTHER_UNIT, progress="begun", evidence=[])
+    await end(handle, OTHER_UNIT)
+    assert [(word, case.reporter) for word, case in room.services.supervision] == [
+        ("progress_reported", UNIT_STAFF),
+        ("handed_on", UNIT_STAFF),
+        ("progress_reported", "people/other"),
+        ("concluded", "people/other"),
+    ]
+    assert await replays(handle)
 
 
 async def test_the_rung_time_on_record_binds_the_case(room: CaseRoom) -> None:

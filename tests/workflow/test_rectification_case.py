@@ -78,6 +78,7 @@ class Case:
     client: Client
     services: Services
     handle: WorkflowHandle[Any, Any]
+    unit: str = ""
 
     async def read(self) -> HazardSnapshot:
         """Return the hazard as the case sees it."""
@@ -91,7 +92,8 @@ class Case:
 
     async def assign(self, unit: str = UNIT) -> None:
         """Assign it."""
-        await act(self.handle, "assign", SUPERVISOR, unit=unit, unit_path=f"{unit}/")
+        await act(self.handle, "assign", SUPERVISOR, unit=unit, unit_path=f"{unit}/", from_unit=self.unit)
+        self.unit = unit
 
     async def plan(self, by: str = RESPONSIBLE, days: int = 10) -> None:
         """Hand in a plan that ends so many days after OPENED."""
@@ -103,7 +105,7 @@ class Case:
 
     async def judge(self, update: str, verdict: str, by: str = INSPECTOR) -> None:
         """Reinspect it or look back."""
-        await act(self.handle, update, by, verdict=verdict)
+        await act(self.handle, update, by, unit=UNIT, verdict=verdict)
 
     @property
     def transitions(self) -> list[str]:
@@ -184,7 +186,7 @@ async def test_after_a_failed_reinspection_the_same_plan_has_a_new_term(case: Ca
     assert abs(given - timedelta(days=TERMS.rectify_again.amount)) < timedelta(minutes=2)
     refusal = await refused(case.handle, "submit_plan", RESPONSIBLE, unit=UNIT, plan=plan(60))
     assert isinstance(refusal, WrongState)
-    refusal = await refused(case.handle, "decide_extension", SUPERVISOR, verdict="PASS")
+    refusal = await refused(case.handle, "decide_extension", SUPERVISOR, unit=UNIT, verdict="PASS")
     assert isinstance(refusal, WrongState), "what was asked for the first attempt would shorten or stretch the second"
     await case.on_day(8)
     assert [each.matter for each in case.services.opened] == ["rectify"]
@@ -206,7 +208,7 @@ async def test_a_relapsed_hazard_needs_a_new_plan(case: Case) -> None:
     assert (await case.read()).due_time == end_of(30)
     await case.rectify("people/third fixer")
     for judge in (RESPONSIBLE, "people/other fixer", "people/third fixer", HEAD):
-        refusal = await refused(case.handle, "reinspect", judge, verdict="PASS")
+        refusal = await refused(case.handle, "reinspect", judge, unit=UNIT, verdict="PASS")
         assert isinstance(refusal, SeparationOfDuties)
     await case.end()
 
@@ -224,7 +226,7 @@ async def test_a_plan_ends_within_a_year(case: Case, days: int, problem: str) ->
 async def test_handing_on_neither_prolongs_the_term_nor_ends_the_ladder(case: Case) -> None:
     """Two units could pass a hazard to and fro, each time with a new term and a ladder that starts again."""
     await case.assign()
-    refusal = await refused(case.handle, "assign", SUPERVISOR, unit=UNIT, unit_path="a/")
+    refusal = await refused(case.handle, "assign", SUPERVISOR, unit=UNIT, unit_path="a/", from_unit=UNIT)
     assert isinstance(refusal, RuleNotMet)
     due = (await case.read()).due_time
     await case.on_day(7)
@@ -261,6 +263,28 @@ async def test_who_acted_for_the_former_unit_is_refused(case: Case) -> None:
     await case.end()
 
 
+async def test_who_saw_the_hazard_elsewhere_neither_judges_nor_hands_it_on(case: Case) -> None:
+    """A supervisor whose reach ends with the former unit would still decide, or two would assign it past each other."""
+
+    async def is_refused(update: str, by: str, **action: str) -> None:
+        refusal = await refused(case.handle, update, by, **action)
+        assert isinstance(refusal, StaleEtag), update
+        assert refusal.metadata == {"resource": (await case.read()).hazard}
+
+    await case.assign()
+    await is_refused("assign", SUPERVISOR, unit=OTHER_UNIT, unit_path="b/", from_unit="")
+    await case.plan()
+    later = (OPENED + timedelta(days=20)).date().isoformat()
+    await act(case.handle, "request_extension", RESPONSIBLE, unit=UNIT, finish_date=later, reason="late")
+    await is_refused("decide_extension", SUPERVISOR, unit=OTHER_UNIT, verdict="PASS")
+    await case.rectify()
+    await is_refused("reinspect", INSPECTOR, unit=OTHER_UNIT, verdict="PASS")
+    await case.judge("reinspect", "PASS")
+    await is_refused("look_back", INSPECTOR, unit=OTHER_UNIT, verdict="PASS")
+    assert case.transitions == ["assigned", "planned", "extension_requested", "rectified", "written_off"]
+    await case.end()
+
+
 async def test_the_times_on_record_bind_the_case(case: Case) -> None:
     """A step done over across midnight would give the case another term than the one its unit was told."""
     due, written_off = OPENED + timedelta(days=4), OPENED - timedelta(seconds=5)
@@ -285,11 +309,11 @@ async def test_who_planned_or_answers_never_judges(case: Case) -> None:
     await case.plan("people/planner")
     await case.rectify()
     for person, first in (("people/planner", "plan"), (HEAD, "plan"), (RESPONSIBLE, "rectify")):
-        refusal = await refused(case.handle, "reinspect", person, verdict="PASS")
+        refusal = await refused(case.handle, "reinspect", person, unit=UNIT, verdict="PASS")
         assert refusal.metadata == {"person": person, "first": first, "second": "reinspect"}
     await case.judge("reinspect", "PASS")
     for person, first in (("people/planner", "plan"), (HEAD, "plan"), (RESPONSIBLE, "rectify")):
-        refusal = await refused(case.handle, "look_back", person, verdict="PASS")
+        refusal = await refused(case.handle, "look_back", person, unit=UNIT, verdict="PASS")
         assert refusal.metadata == {"person": person, "first": first, "second": "look_back"}
     await case.judge("look_back", "PASS")
     assert (await case.handle.result())["state"] == "CLOSED"

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError
 
 from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
-from services.kit.errors import RETRYABLE_CODES, STATUS, DomainError
+from services.kit.errors import RETRYABLE_CODES, STATUS, DomainError, StaleEtag
 from workflows.payloads import Asked
 
 MAX_REASON_FIELDS = 5
@@ -28,7 +28,8 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except DomainError as error:
-        if STATUS[type(error)] in RETRYABLE_CODES:
+        # A stale view is answered like trouble that passes, but only whoever saw it can look again.
+        if STATUS[type(error)] in RETRYABLE_CODES and not isinstance(error, StaleEtag):
             raise
         metadata: Mapping[str, str] = error.metadata
         if error.violations:
@@ -50,4 +51,5 @@ def outer_command(asked: Asked | None) -> kit_pb2.OuterCommand | None:
         workflow_id=activity.info().workflow_id or "",
         update=asked.update,
         argument=orjson.dumps(asked.action),
+        etag=outer["etag"],
     )

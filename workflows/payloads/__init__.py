@@ -11,13 +11,17 @@ TASK_QUEUE = "dutyloop"
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """A person's command on a case; its recording stores the command's answer. ``body_hash`` is hex."""
+    """A person's command on a case; its recording stores the command's answer. ``body_hash`` is hex.
+
+    ``etag`` is the revision that the person saw, empty where he did not say: the recording refuses another.
+    """
 
     principal: str
     method: str
     request_id: str
     body_hash: str
     on_behalf_of: str = ""
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,16 +60,20 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Assigns the hazard to a unit, or, before that unit has a plan, to another."""
+    """Assigns the hazard to a unit, or, before that unit has a plan, to another; ``from_unit`` had it until now."""
 
     unit: str
     unit_path: str
+    from_unit: str
     outer: Outer
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitPlan:
-    """Hands in the plan. ``unit`` is, here and below, the unit of the hazard for which the person acts."""
+    """Hands in the plan.
+
+    ``unit`` is, here and below, the hazard's unit when the service let the person act: for it, or on what is its.
+    """
 
     unit: str
     plan: Plan
@@ -99,6 +103,7 @@ class RequestExtension:
 class Judge:
     """Carries a verdict, PASS or FAIL: on an extension, a reinspection or a look-back."""
 
+    unit: str
     verdict: str
     outer: Outer
     remark: str = ""

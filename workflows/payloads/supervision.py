@@ -50,8 +50,12 @@ class SupervisionStart:
 
 @dataclass(frozen=True, slots=True)
 class ReportProgress:
-    """Reports how the matter is handled."""
+    """Reports how the matter is handled.
 
+    ``unit`` is, here and below, the unit that answered when the service let the person act: for it, or over it.
+    """
+
+    unit: str
     progress: str
     evidence: tuple[str, ...]
     outer: Outer
@@ -61,6 +65,7 @@ class ReportProgress:
 class Conclude:
     """Concludes the case by a person's decision."""
 
+    unit: str
     conclusion: str
     outer: Outer
 

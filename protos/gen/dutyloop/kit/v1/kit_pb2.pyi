@@ -298,6 +298,7 @@ class OuterCommand(_message.Message):
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
     ARGUMENT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """Names who gave the command."""
     on_behalf_of: _builtins.str
@@ -314,6 +315,8 @@ class OuterCommand(_message.Message):
     """Is the update by which the command was put to the case."""
     argument: _builtins.bytes
     """Is the update's argument in JSON: with it the case can be told again, should it forget its step in a crash."""
+    etag: _builtins.str
+    """Is the revision that the person saw, empty when the command did not say: the recording refuses another."""
     def __init__(
         self,
         *,
@@ -325,10 +328,11 @@ class OuterCommand(_message.Message):
         workflow_id: _builtins.str = ...,
         update: _builtins.str = ...,
         argument: _builtins.bytes = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argument", b"argument", "body_hash", b"body_hash", "method", b"method", "on_behalf_of", b"on_behalf_of", "principal", b"principal", "request_id", b"request_id", "update", b"update", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argument", b"argument", "body_hash", b"body_hash", "etag", b"etag", "method", b"method", "on_behalf_of", b"on_behalf_of", "principal", b"principal", "request_id", b"request_id", "update", b"update", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
