@@ -15,6 +15,8 @@ START_MONTH_AND_DAY = (1, 5)
 INSPECTORS = 12
 ENFORCERS = 6
 AT_ONCE = 16
+IN_CHARGE = 2
+"""Of the leaders, from 0: the one in charge of work safety."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,9 @@ class Cast:
     unit_heads: dict[str, Actor] = field(default_factory=dict)
     leaders: list[Actor] = field(default_factory=list)
     leader_posts: list[str] = field(default_factory=list)
+    commander: Actor = field(init=False)
+    """The leader in charge of work safety, who commands the campaign in a post of its own."""
+    command_post: str = ""
     decider: Actor = field(init=False)
     editor: Actor = field(init=False)
     approver: Actor = field(init=False)
@@ -137,6 +142,12 @@ async def engage(cast: Cast, title: str, unit: str, roles: Sequence[int], *, who
     person = await cast.operator.do(
         "directory.CreatePerson", key=title, person=directory_pb2.Person(display_name=title, unit=unit)
     )
+    actor = cast.stage.actor(person.name)
+    return actor, await appoint(cast, actor, title, unit, roles, whole_region=whole_region)
+
+
+async def appoint(cast: Cast, person: Actor, title: str, unit: str, roles: Sequence[int], *, whole_region: bool) -> str:
+    """Create a post and appoint a person to it; return the post."""
     reach = directory_pb2.POST_REACH_REGION if whole_region else directory_pb2.POST_REACH_UNIT
     post = await cast.operator.do(
         "directory.CreatePost",
@@ -148,7 +159,7 @@ async def engage(cast: Cast, title: str, unit: str, roles: Sequence[int], *, who
         key=title,
         appointment=directory_pb2.Appointment(post=post.name, person=person.name, start_date=day_message(cast.date(0))),
     )
-    return cast.stage.actor(person.name), post.name
+    return str(post.name)
 
 
 async def _people(cast: Cast) -> None:
@@ -168,6 +179,8 @@ async def _people(cast: Cast) -> None:
         ],
     )
     cast.leaders, cast.leader_posts = [each[0] for each in leaders], [each[1] for each in leaders]
+    cast.commander, duty_holder = cast.leaders[IN_CHARGE], [role.ROLE_DUTY_HOLDER]
+    cast.command_post = await appoint(cast, cast.commander, "百日行动总指挥", office, duty_holder, whole_region=False)
     # Tour inspectors come from departments of all kinds; nobody is drawn for the own department.
     found = await in_turn_of(
         AT_ONCE,

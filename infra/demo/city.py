@@ -13,6 +13,8 @@ CREDIT_MODULUS = 31
 SECTORS = ("化工", "机械制造", "建材", "食品加工", "仓储物流", "纺织")
 GROUPS = ("party_chief", "government_chief", "leader_in_charge")
 """The first three leaders; every further one is a member of the leadership."""
+CAMPAIGN_GROUP = "campaign"
+"""The duties of who commands the campaign; they fall into its hundred days and end with it."""
 STEP_DAYS = 4
 """The campaign acts every fourth day, so that virtual time moves in few, large steps."""
 LAST_VISIT_DAY = 64

@@ -10,6 +10,8 @@ from typing import Any
 
 from infra.demo.actors import Actor
 from services.kit.dates import time_of
+from services.kit.names import id_of
+from workflows.payloads import task_supervision
 
 ENDED: Mapping[str, tuple[str, ...]] = {
     "hazard.hazard.": ("CLOSED",),
@@ -37,6 +39,8 @@ class Account:
     reopened: set[str] = field(default_factory=set)
     tasks_generated: int = 0
     overdue_tasks: set[str] = field(default_factory=set)
+    unconfirmed: Counter[str] = field(default_factory=Counter)
+    """Tasks that nobody has confirmed yet, by annual list."""
     rungs: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     rung_kinds: Counter[str] = field(default_factory=Counter)
     decided: set[str] = field(default_factory=set)
@@ -84,6 +88,9 @@ class Account:
                 self.orders[kind] += 1
             case "plan.list.generated":
                 self.tasks_generated += payload["tasks"]
+                self.unconfirmed[subject] += payload["tasks"]
+            case "plan.task.confirmed":
+                self.unconfirmed[objects[1]] -= 1
             case "plan.task.overdue":
                 self.overdue_tasks.add(subject)
             case "accountability.measure.taken":
@@ -96,6 +103,18 @@ class Account:
                 self.exempted.add(subject)
             case "access.call.refused":
                 self.refusals[payload["reason"]] += 1
+
+    @property
+    def finished_lists(self) -> list[str]:
+        """Annual lists of which every task is confirmed."""
+        return [annual_list for annual_list, left in self.unconfirmed.items() if not left]
+
+    @property
+    def ended_cases(self) -> set[str]:
+        """Workflow ids of all cases that have ended; the supervision of a list ends with its last task."""
+        return self.closed | {
+            task_supervision.workflow_id(id_of(each, "annualTaskLists")) for each in self.finished_lists
+        }
 
     def figures(self) -> dict[str, Any]:
         """Return the figures by their names in ``build/demo.json``."""
@@ -111,13 +130,14 @@ class Account:
             "hazards_reopened": len(self.reopened & self.written_off),
             "tasks_generated": self.tasks_generated,
             "tasks_overdue": len(self.overdue_tasks),
+            "task_lists_finished": len(self.finished_lists),
             "rungs_fired": sum(self.rungs.values()),
             "rung_kinds": sum(self.rung_kinds[kind] > 0 for kind in RUNG_KINDS),
             "rung_duplicates": sum(count - 1 for count in self.rungs.values()),
             "cases_decided": len(self.decided),
             "cases_exempted": len(self.exempted),
             "refusals": sum(self.refusals.values()),
-            "cases_closed": len(self.closed),
+            "cases_closed": len(self.ended_cases),
             "virtual_days": (self.last - self.first).days if self.first and self.last else 0,
         }
 

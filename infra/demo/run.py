@@ -29,7 +29,14 @@ Say = Callable[[str, str, int | None], None]
 TASK_DAYS = (12, 28, 44, 60, 76, 92)
 TASK_LOOK_AHEAD_DAYS = 20
 IDLE_CATCH_UP_DAY = 40
-AT_LEAST = ("hazards_reopened", "cases_decided", "cases_exempted", "tasks_generated", "tasks_overdue")
+AT_LEAST = (
+    "hazards_reopened",
+    "cases_decided",
+    "cases_exempted",
+    "tasks_generated",
+    "tasks_overdue",
+    "task_lists_finished",
+)
 MINIMUM = {"rungs_fired": 5, "refusals": 3, "rung_kinds": 5}
 REFUSALS = (*["SEPARATION_OF_DUTIES"] * 3, *["ROLE_MISSING"] * 3)
 """What the house must answer to the attempts of ``accounts.be_refused``, in their order."""
@@ -152,10 +159,11 @@ async def live_through(stack: Stack, scale: int, say: Say) -> Outcome:
         say("发布清单并生成年度任务", "publishing lists, generating annual tasks", 0)
         leaders = await lists.publish_lists(people)
         await lists.perform_every_duty(people, leaders[lists.EXEMPTED_LEADER])
+        special = await lists.publish_campaign_list(people)
         running = campaign.Campaign(people, campaign.Timetable(), sites)
         running.schedule(plans)
         refused: list[str] = []
-        await _plan_chapters(running, people, leaders, refused)
+        await _plan_chapters(running, people, leaders, special, refused)
         await running.timetable.live_through(people, lambda day: say("百日行动", "the hundred days", day))
         covered = await tour.covered_units(people)
         say("由台账重算各项数字", "recomputing every figure from the ledger", None)
@@ -164,7 +172,7 @@ async def live_through(stack: Stack, scale: int, say: Say) -> Outcome:
         found["wrong_refusals"] = wrong_refusals(refused)
         if covered != found["units_covered"]:
             raise AssertionError(f"the coverage ledger says {covered} units, the audit ledger {found['units_covered']}")
-        await _check_record(current, found, account.closed, say)
+        await _check_record(current, found, account.ended_cases, say)
         found["wall_seconds"] = round(time.monotonic() - began, 1)
         found["wall_seconds_limit"] = max((at, limit) for at, limit in WALL_SECONDS_LIMITS.items() if scale >= at)[1]
         return Outcome(found, mismatches(found, numbers))
@@ -173,7 +181,11 @@ async def live_through(stack: Stack, scale: int, say: Say) -> Outcome:
 
 
 async def _plan_chapters(
-    running: campaign.Campaign, people: cast.Cast, leaders: list[lists.LeaderLists], refused: list[str]
+    running: campaign.Campaign,
+    people: cast.Cast,
+    leaders: list[lists.LeaderLists],
+    special: lists.LeaderLists,
+    refused: list[str],
 ) -> None:
     """Put the tour, the tasks and the accountability chapter on the timetable; ``refused`` takes the reasons given."""
     on = running.timetable.on
@@ -191,6 +203,8 @@ async def _plan_chapters(
     on(tour.CLOSE_DAY, lambda: tour.close_tour(people, city_tour))
     for day in TASK_DAYS:
         on(day, lambda day=day: lists.work_on_tasks(people, leaders, day + TASK_LOOK_AHEAD_DAYS))  # type: ignore[misc]
+    for day in lists.CAMPAIGN_TASK_DAYS:
+        on(day, lambda day=day: lists.complete_due(people, special, day + city.STEP_DAYS))  # type: ignore[misc]
     on(IDLE_CATCH_UP_DAY, lambda: lists.catch_up(people, leaders, IDLE_CATCH_UP_DAY))
     on(running.contested_day, be_refused)
     on(accounts.FACTS_DAY, lambda: accounts.submit_facts(running))

@@ -23,6 +23,7 @@ FIGURES: Mapping[str, str] = {
     "hazards_reopened": "回头看后重新立案",
     "tasks_generated": "生成的任务",
     "tasks_overdue": "逾期的任务",
+    "task_lists_finished": "任务全部完成的清单",
     "rungs_fired": "触发的措施",
     "rung_kinds": "措施种类",
     "rung_duplicates": "重复触发",
