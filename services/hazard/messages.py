@@ -7,12 +7,38 @@ from typing import Any
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.hazard import rules
-from services.kit.dates import day_of, set_day
+from services.kit.dates import day_of, optional_time, set_day
 from services.kit.db import Row
 from services.kit.names import name_of
 
 
-def hazard_message(row: Row, now: datetime, into: hazard_pb2.Hazard | None = None) -> hazard_pb2.Hazard:
+def transition_columns(request: hazard_pb2.RecordHazardTransitionRequest, before: Row) -> dict[str, Any]:
+    """Return the columns of a hazard as a transition leaves them; what its case does not know stays as it was."""
+    after = request.hazard
+    reason = hazard_pb2.WriteOffReason.Name(after.write_off_reason).removeprefix("WRITE_OFF_REASON_")
+    return {
+        "revision": before["revision"] + 1,
+        "state": hazard_pb2.HazardState.Name(after.state).removeprefix("HAZARD_STATE_"),
+        "grade": hazard_pb2.HazardGrade.Name(after.grade).removeprefix("HAZARD_GRADE_"),
+        "unit": after.unit,
+        "unit_path": request.unit_path or before["unit_path"],
+        "rectifier": after.rectifier,
+        "reinspector": after.reinspector,
+        "look_backer": after.look_backer,
+        "plan": plan_columns(after.plan) if after.HasField("plan") else None,
+        "extension": extension_columns(after.extension) if after.HasField("extension") else None,
+        "evidence": list(after.evidence),
+        "due_time": optional_time(after, "due_time"),
+        "write_off_time": optional_time(after, "write_off_time"),
+        "write_off_reason": reason if after.write_off_reason else "",
+        "reopen_count": after.reopen_count,
+        "site_order": after.site_order.removeprefix("siteOrders/") or before["site_order"],
+    }
+
+
+def hazard_message(
+    row: Row | Mapping[str, Any], now: datetime, into: hazard_pb2.Hazard | None = None
+) -> hazard_pb2.Hazard:
     """Fill a message from a row of ``hazard``; the light is derived for ``now``."""
     message = hazard_pb2.Hazard() if into is None else into
     message.name = name_of("hazards", row["id"])

@@ -1,8 +1,10 @@
 """The hazard ledger in PostgreSQL."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 
@@ -10,13 +12,13 @@ from dutyloop.hazard.v1 import hazard_pb2
 from services.hazard import messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
-from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, require_seen
-from services.kit.errors import NotFound, RuleNotMet
+from services.kit.errors import NotFound, RuleNotMet, ServiceUnavailable
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
 from services.kit.paging import Page
+from services.kit.recordings import record, recording
 from workflows.payloads import rectification
 
 HAZARD_COLUMNS = """
@@ -24,6 +26,8 @@ HAZARD_COLUMNS = """
     region_code, reporter, rectifier, reinspector, look_backer, plan, extension, evidence, open_time, due_time,
     write_off_time, write_off_reason, reopen_count, site_order, legacy_id, source_region_code
 """
+RECORD_ATTEMPTS = 5
+"""A hazard is changed by its case, one step after the other, and by orders on its site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,98 +131,76 @@ class HazardStore:
                 )
             return tx.answer(messages.hazard_message(row, call.now))
 
-    LOCK_HAZARD = "SELECT " + HAZARD_COLUMNS + " FROM hazard WHERE id = $1 FOR UPDATE"
-    APPLY_TRANSITION = (
+    RECORD_TRANSITION = recording(
         """
-        UPDATE hazard SET revision = revision + 1, state = $2, grade = $3, unit = $4, unit_path = $5,
-            rectifier = $6, reinspector = $7,
-            rectifiers = CASE WHEN $6 = '' OR $6 = ANY (rectifiers) THEN rectifiers ELSE rectifiers || $6 END,
-            planners = CASE
-                WHEN $16::text[] <@ planners THEN planners
-                ELSE ARRAY(SELECT DISTINCT person FROM unnest(planners || $16::text[]) AS person ORDER BY person)
-            END,
-            plan = $8, extension = $9, evidence = $10, due_time = $11,
-            write_off_time = $12, write_off_reason = $13, reopen_count = $14,
-            site_order = CASE WHEN $15 = '' THEN site_order ELSE $15 END, look_backer = $17
-        WHERE id = $1
-        RETURNING
-        """
-        + HAZARD_COLUMNS
+        changed AS (
+            UPDATE hazard SET revision = revision + 1, state = $3, grade = $4, unit = $5, unit_path = $6,
+                rectifier = $7, reinspector = $8,
+                rectifiers = CASE WHEN $7 = '' OR $7 = ANY (rectifiers) THEN rectifiers ELSE rectifiers || $7 END,
+                planners = CASE
+                    WHEN $17::text[] <@ planners THEN planners
+                    ELSE ARRAY(SELECT DISTINCT person FROM unnest(planners || $17::text[]) AS person ORDER BY person)
+                END,
+                plan = $9, extension = $10, evidence = $11, due_time = $12,
+                write_off_time = $13, write_off_reason = $14, reopen_count = $15, site_order = $16, look_backer = $18
+            WHERE id = $1 AND revision = $2::bigint
+            RETURNING id
+        ), reopened AS (
+            INSERT INTO reopening (hazard_id, number, write_off_time, reopen_time)
+            SELECT id, $15, $19::timestamptz, $20::timestamptz FROM changed WHERE $19::timestamptz IS NOT NULL
+        )
+        """,
+        parameters=20,
     )
     SELECT_ORDERER = "SELECT orderer FROM site_order WHERE id = $1"
-    INSERT_REOPENING = """
-        INSERT INTO reopening (hazard_id, number, write_off_time, reopen_time) VALUES ($1, $2, $3, $4)
-    """
 
     async def record_transition(
         self, call: Call, request: hazard_pb2.RecordHazardTransitionRequest, outer: Outer | None
     ) -> hazard_pb2.Hazard:
-        """Record what the case decided."""
+        """Record what the case decided: without a lock, since little but the case itself changes a hazard."""
         identifier = id_of(request.name, "hazards")
         after = request.hazard
-        async with self._database.command(call, outer) as tx:
-            before = await tx.fetchrow(self.LOCK_HAZARD, identifier)
+        planners = [outer.principal, after.plan.responsible] if outer and request.transition == "planned" else []
+        for _ in range(RECORD_ATTEMPTS):
+            before = await self._database.row(self.SELECT_HAZARD, identifier)
             if before is None:
                 raise NotFound(request.name)
             require_seen(outer, request.name, before["revision"])
-            if after.reopen_count > before["reopen_count"]:
-                await tx.execute(
-                    self.INSERT_REOPENING, identifier, after.reopen_count, before["write_off_time"], call.now
-                )
-            row = await tx.fetchrow(
-                self.APPLY_TRANSITION,
+            row = {**before, **messages.transition_columns(request, before)}
+            reopens = after.reopen_count > before["reopen_count"]
+            arguments = (
                 identifier,
-                hazard_pb2.HazardState.Name(after.state).removeprefix("HAZARD_STATE_"),
-                hazard_pb2.HazardGrade.Name(after.grade).removeprefix("HAZARD_GRADE_"),
-                after.unit,
-                request.unit_path or before["unit_path"],
-                after.rectifier,
-                after.reinspector,
-                messages.plan_columns(after.plan) if after.HasField("plan") else None,
-                messages.extension_columns(after.extension) if after.HasField("extension") else None,
-                list(after.evidence),
-                optional_time(after, "due_time"),
-                optional_time(after, "write_off_time"),
-                hazard_pb2.WriteOffReason.Name(after.write_off_reason).removeprefix("WRITE_OFF_REASON_")
-                if after.write_off_reason
-                else "",
-                after.reopen_count,
-                after.site_order.removeprefix("siteOrders/"),
-                [outer.principal, after.plan.responsible] if outer and request.transition == "planned" else [],
-                after.look_backer,
+                before["revision"],
+                row["state"],
+                row["grade"],
+                row["unit"],
+                row["unit_path"],
+                row["rectifier"],
+                row["reinspector"],
+                row["plan"],
+                row["extension"],
+                row["evidence"],
+                row["due_time"],
+                row["write_off_time"],
+                row["write_off_reason"],
+                row["reopen_count"],
+                row["site_order"],
+                planners,
+                row["look_backer"],
+                before["write_off_time"] if reopens else None,
+                call.now,
             )
-            assert row is not None  # noqa: S101 (the row is locked above)
             ordered: dict[str, str] = {}
             if after.site_order:  # only a closure's snapshot names one
-                order = await tx.fetchrow(self.SELECT_ORDERER, after.site_order.removeprefix("siteOrders/"))
-                assert order is not None  # noqa: S101 (the case was told in the order's transaction)
-                ordered = {"site_order": after.site_order, "orderer": order["orderer"]}
-            tx.record(
-                Event(
-                    f"hazard.hazard.{request.transition}",
-                    [name for name in (request.name, row["site"], row["unit"], after.site_order) if name],
-                    {
-                        "from": before["state"],
-                        "state": row["state"],
-                        "grade": row["grade"],
-                        "disposition": row["disposition"],
-                        "due_time": row["due_time"],
-                        "write_off_reason": row["write_off_reason"],
-                        "rectifier": row["rectifier"],
-                        "reopen_count": row["reopen_count"],
-                        "evidence": row["evidence"],
-                        "plan": row["plan"],
-                        "extension": row["extension"],
-                        "remark": request.remark,
-                        **ordered,
-                    },
-                    row["region_code"],
-                    row["unit_path"],
-                    workflow_id=rectification.workflow_id(identifier),
-                )
-            )
-            return tx.answer(messages.hazard_message(row, call.now))
+                orderer = await self._database.fetchval(self.SELECT_ORDERER, row["site_order"])
+                ordered = {"site_order": after.site_order, "orderer": orderer}
+            event = _transition_event(request, before["state"], row, ordered)
+            answer = messages.hazard_message(row, call.now)
+            if await record(self._database, call, outer, self.RECORD_TRANSITION, arguments, event, answer):
+                return answer
+        raise ServiceUnavailable
 
+    LOCK_HAZARD = "SELECT " + HAZARD_COLUMNS + " FROM hazard WHERE id = $1 FOR UPDATE"
     INSERT_ORDER = """
         INSERT INTO site_order (id, site, region_code, unit_path, kind, unit, instrument_number, hazard_id, orderer,
             order_time)
@@ -372,3 +354,33 @@ class HazardStore:
         rows = await self._database.fetch(self.LIST_HAZARDS, *filters, start, page.after_key(1), page.limit)
         counts = None if page.after else await self._database.fetchrow(self.COUNT_HAZARDS, *filters)
         return rows, counts
+
+
+def _transition_event(
+    request: hazard_pb2.RecordHazardTransitionRequest,
+    before: str,
+    row: Mapping[str, Any],
+    ordered: Mapping[str, str],
+) -> Event:
+    return Event(
+        f"hazard.hazard.{request.transition}",
+        [name for name in (request.name, row["site"], row["unit"], request.hazard.site_order) if name],
+        {
+            "from": before,
+            "state": row["state"],
+            "grade": row["grade"],
+            "disposition": row["disposition"],
+            "due_time": row["due_time"],
+            "write_off_reason": row["write_off_reason"],
+            "rectifier": row["rectifier"],
+            "reopen_count": row["reopen_count"],
+            "evidence": row["evidence"],
+            "plan": row["plan"],
+            "extension": row["extension"],
+            "remark": request.remark,
+            **ordered,
+        },
+        row["region_code"],
+        row["unit_path"],
+        workflow_id=rectification.workflow_id(row["id"]),
+    )

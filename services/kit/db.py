@@ -389,10 +389,16 @@ class Database:
             yield transaction
             receipts = await transaction.finish()
         call.receipts.extend(receipts)
-        if outer is not None and (awaited := self._awaited.get(outer.key)) is not None and not awaited.done():
-            awaited.set_result(transaction.recorded_outer(receipts))
+        if outer is not None:
+            self.hand_over(outer, transaction.recorded_outer(receipts))
         if transaction.messages and self.tell_cases is not None:
             await self.tell_cases(transaction.messages)
+
+    def hand_over(self, outer: Outer, recorded: Stored) -> None:
+        """Give a person's command its answer, just committed, where the call of this process awaits it."""
+        awaited = self._awaited.get(outer.key)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(recorded)
 
     @staticmethod
     async def apply(
