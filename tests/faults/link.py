@@ -1,4 +1,7 @@
-"""The link between the services and PostgreSQL, with a trap in it that shuts when a chosen COMMIT passes."""
+"""The link between the services and PostgreSQL, with a trap in it that shuts when a chosen change is committed.
+
+A change is committed by COMMIT, or by a statement that writes a ledger entry outside any transaction.
+"""
 
 import asyncio
 import contextlib
@@ -10,10 +13,13 @@ from typing import Literal
 
 SOCKET = ".s.PGSQL.5432"
 COMMIT = b"COMMIT;\x00"
+ROLLBACK = b"ROLLBACK;\x00"
 BEGIN = b"BEGIN;\x00"
+ENTRY = b'"payload_commitment"'
+"""Stands in the envelope of every ledger entry."""
 CHUNK = 256 * 1024
 Moment = Literal["before", "after"]
-"""Whether the COMMIT is stopped on its way, or PostgreSQL's word that it is done."""
+"""Whether what commits is stopped on its way, or PostgreSQL's word that it is done."""
 
 
 class Trap:
@@ -115,14 +121,19 @@ class _Connection:
         self._to_client = to_client
         self._to_server = to_server
         self._sent = bytearray()
+        self._in_transaction = False
         self._held: Trap | None = None
 
     async def ask(self, client: asyncio.StreamReader) -> None:
         while chunk := await client.read(CHUNK):
-            if BEGIN in chunk:
+            if BEGIN in chunk or not self._in_transaction:
                 self._sent.clear()
+            self._in_transaction = self._in_transaction or BEGIN in chunk
             self._sent += chunk
-            if chunk.endswith(COMMIT):
+            commits = chunk.endswith(COMMIT) or (ENTRY in chunk and not self._in_transaction)
+            if chunk.endswith((COMMIT, ROLLBACK)):
+                self._in_transaction = False
+            if commits:
                 trap = self._link.trap_for(bytes(self._sent))
                 if trap is not None and trap.moment == "before" and await trap.hold():
                     break
