@@ -1,6 +1,6 @@
 """Rules of the hazard ledger that need no case: what may be entered, which orders may be made."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,7 +34,7 @@ class OrderedHazard:
 
 
 def check_report(hazard: hazard_pb2.Hazard) -> None:
-    """A hazard rectified on the spot says how; a major one is never settled on the spot.
+    """A hazard rectified on the spot says in which visit, and how; a major one is never settled on the spot.
 
     Raises InvalidFields, or RuleNotMet: a major hazard must be entered, reported and pressed for
     removal (Work Safety Law, article 41).
@@ -42,8 +42,16 @@ def check_report(hazard: hazard_pb2.Hazard) -> None:
     if hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
         if not hazard.remedy:
             raise invalid("hazard.remedy", "required")
+        if not hazard.visit:
+            raise invalid("hazard.visit", "required")
         if hazard.grade == hazard_pb2.HAZARD_GRADE_MAJOR:
             raise RuleNotMet(rule="major_hazard_needs_a_case")
+
+
+def check_visitor(reporter: str, visitors: Collection[str]) -> None:
+    """Nobody checks again what was settled on the spot: only who was at the visit vouches for it."""
+    if reporter not in visitors:
+        raise RuleNotMet(rule="on_the_spot_is_reported_by_an_inspector_of_the_visit")
 
 
 def check_order(hazard: OrderedHazard, site: str, action: str) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
-from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.hazard import imports, messages, rules
 from services.hazard.store import HazardStore, Place
+from services.hazard.visits import Visits
 from services.kit.call import Call
 from services.kit.dates import end_of, optional_day
 from services.kit.db import Database, outer_of
@@ -17,13 +17,10 @@ from services.kit.errors import NotFound, StaleEtag, invalid
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of
-from services.kit.offices import pages
 from services.kit.paging import page_of
 from services.kit.registers import from_register
 from services.kit.serve import House
 from workflows.payloads import rectification
-
-VISITS_PAGE = 1_000
 
 
 class HazardService:
@@ -35,6 +32,7 @@ class HazardService:
         self.database = database
         self._clients = house.clients
         self._directory = Directory(house.clients)
+        self._visits = Visits(house.clients)
         self._store = HazardStore(database)
         self._cases = house.cases(database)
 
@@ -47,9 +45,11 @@ class HazardService:
         rules.check_report(request.hazard)
         place = await self._place(request.hazard.site, "hazard.site")
         call.scope.require(request.hazard.site, place.region_code, place.unit_path)
-        if request.hazard.visit and not await self._is_visit_to(request.hazard.site, request.hazard.visit):
-            raise invalid("hazard.visit", "unknown_reference")
+        visitors = (
+            await self._visits.inspectors(request.hazard.visit, request.hazard.site) if request.hazard.visit else ()
+        )
         if request.hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
+            rules.check_visitor(call.principal, visitors)
             return await self._store.report(call, request.hazard, place, None, "")
         due = await self._directory.due_time(call.now, rectification.RectificationTerms().assign)
         fallback_unit = call.unit_reaching(place.region_code, place.unit_path)
@@ -177,14 +177,6 @@ class HazardService:
             raise NotFound(site) from None  # the same answer as for a site out of reach
         unit_path = await self._unit_path(found.unit, field) if found.unit else ""
         return Place(site, found.region.removeprefix("regions/"), found.unit, unit_path)
-
-    async def _is_visit_to(self, site: str, visit: str) -> bool:
-        """Tell whether a visit is one of a site's; a site has few."""
-        request = inspection_pb2.ListVisitsRequest(target=site, page_size=VISITS_PAGE)
-        async for each in pages(self._clients.call, self._clients.inspection.ListVisits, request, "visits"):
-            if each.name == visit:
-                return True
-        return False
 
     async def _unit_path(self, unit: str, field: str) -> str:
         try:

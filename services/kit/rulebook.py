@@ -208,6 +208,10 @@ RULES: Mapping[str, tuple[str, str]] = {
         "重大隐患须立案整改，不得现场销号",
         "a major hazard is rectified as a case, never written off on the spot",
     ),
+    "on_the_spot_is_reported_by_an_inspector_of_the_visit": (
+        "现场整改的隐患由参加该次检查的人员上报",
+        "a hazard rectified on the spot is reported by one of the visit's inspectors",
+    ),
     "reassigned_to_another_unit_only": (
         "已交办的隐患只能改交其他单位",
         "a hazard that was assigned is handed on to another unit only",
@@ -243,6 +247,10 @@ RULES: Mapping[str, tuple[str, str]] = {
     "hazard_written_off_has_time_and_reason": (
         "已销号的隐患须有销号时间和原因",
         "a hazard that is written off has a time and a reason",
+    ),
+    "hazard_on_the_spot_is_of_a_visit": (
+        "现场整改的隐患须指明所属检查",
+        "a hazard rectified on the spot was found in a visit",
     ),
     "hazard_rectification_needs_a_plan": ("整改须先有方案", "a rectification follows a plan"),
     "hazard_times_are_in_order": ("销号时间不早于立案时间", "a hazard is not written off before it was opened"),

@@ -15,9 +15,10 @@ REPORT = "/dutyloop.hazard.v1.HazardService/ReportHazard"
 RECORD = "/dutyloop.hazard.v1.HazardService/RecordHazardTransition"
 
 
-def report(city: City, request_id: str) -> hazard_pb2.ReportHazardRequest:
+async def report(city: City, request_id: str) -> hazard_pb2.ReportHazardRequest:
     """Return the report of a hazard closed on the spot, so that the request has one effect only."""
     hazard = new_hazard(city.home.site, hazard_pb2.DISPOSITION_ON_THE_SPOT)
+    hazard.visit = await city.visits(city.inspector)
     return hazard_pb2.ReportHazardRequest(request_id=request_id, hazard=hazard)
 
 
@@ -30,7 +31,7 @@ async def hazards_of(house: RunningHouse, name: str) -> int:
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_service_killed_at_the_commit(parts: Parts, city: City, moment: Moment) -> None:
     """An inspector whose phone saw no answer would report again: two hazards in the ledger, or none."""
-    house, request = city.house, report(city, f"killed-{moment}-commit")
+    house, request = city.house, await report(city, f"killed-{moment}-commit")
     asking = asyncio.create_task(keep_trying(city.inspector, house.hazard.ReportHazard, request, each=20))
     with parts.link.trap(moment, REPORT, request.request_id) as trap:
         await trap.caught()
@@ -50,7 +51,7 @@ async def test_a_service_killed_at_the_commit(parts: Parts, city: City, moment: 
 @pytest.mark.parametrize(("moment", "kept"), [("before", 0), ("after", 1)])
 async def test_the_link_cut_during_the_commit(parts: Parts, city: City, moment: Moment, kept: int) -> None:
     """The service cannot know whether it committed: to guess either way would lose a hazard or double it."""
-    house, request = city.house, report(city, f"cut-{moment}-commit")
+    house, request = city.house, await report(city, f"cut-{moment}-commit")
     with parts.link.trap(moment, REPORT, request.request_id) as trap:
         asking = asyncio.create_task(city.inspector.refused(house.hazard.ReportHazard, request))
         await trap.caught()

@@ -30,9 +30,11 @@ class Load:
     acknowledged: list[tuple[str, Any, Message, list[bytes]]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     over: bool = False
+    visit: str = ""
 
     async def run(self) -> None:
         """Send until ``over``; whatever is on its way then is still answered."""
+        self.visit = await self.city.visits(self.city.inspector)
         await asyncio.gather(
             *(self._report() for _ in range(3)), *(self._assign() for _ in range(2)), self._draft(), self._register()
         )
@@ -46,6 +48,7 @@ class Load:
 
     async def _report(self) -> None:
         hazard = new_hazard(self.city.home.site, hazard_pb2.DISPOSITION_ON_THE_SPOT)
+        hazard.visit = self.visit
         while not self.over:
             request = hazard_pb2.ReportHazardRequest(hazard=hazard)
             await self._send("hazard", self.city.inspector, self.city.house.hazard.ReportHazard, request)

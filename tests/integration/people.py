@@ -13,6 +13,8 @@ from google.type.date_pb2 import Date
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
+from dutyloop.inspection.v1 import inspection_pb2
+from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from tests.integration.house import Caller, RunningHouse
@@ -78,10 +80,27 @@ class City:
         disposition: hazard_pb2.Disposition.ValueType = hazard_pb2.DISPOSITION_TIME_LIMITED,
         grade: hazard_pb2.HazardGrade.ValueType = hazard_pb2.HAZARD_GRADE_GENERAL,
     ) -> hazard_pb2.Hazard:
-        """Report a hazard, by the inspector at home unless somebody else is named."""
-        hazard = new_hazard(site or self.home.site, disposition, grade)
-        request = hazard_pb2.ReportHazardRequest(hazard=hazard)
-        return await (by or self.inspector).calls(self.house.hazard.ReportHazard, request)
+        """Report a hazard, by the inspector at home unless somebody else is named; on the spot in a visit of his."""
+        by, site = by or self.inspector, site or self.home.site
+        request = hazard_pb2.ReportHazardRequest(hazard=new_hazard(site, disposition, grade))
+        if disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
+            request.hazard.visit = await self.visits(by, site)
+        return await by.calls(self.house.hazard.ReportHazard, request)
+
+    async def visits(self, by: Caller, site: str = "") -> str:
+        """Record a visit by an inspector of the office, together with the all-rounder; return its name."""
+        inspectors = [by.name, self.all_rounder.name]
+        visit = inspection_pb2.Visit(
+            target=site or self.home.site,
+            enforcement_unit=self.home.office,
+            inspectors=inspectors,
+            certificate_shown=True,
+            signatures=[inspection_pb2.Signature(inspector=each, reference="sha256:1") for each in inspectors],
+            target_signature="sha256:2",
+        )
+        visit.check_in_time.FromDatetime(await self.house.now())
+        stub = InspectionServiceStub(self.house.channel)
+        return (await by.calls(stub.RecordVisit, inspection_pb2.RecordVisitRequest(visit=visit))).name
 
 
 async def settle(house: RunningHouse) -> City:

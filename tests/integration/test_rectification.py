@@ -18,8 +18,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
-from dutyloop.inspection.v1 import inspection_pb2
-from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from infra.embedded.postgres import EmbeddedPostgres
@@ -451,6 +449,24 @@ async def test_a_stale_view_is_refused(city: City) -> None:
     assert city.home.enterprise == again.unit
 
 
+async def test_on_the_spot_is_of_the_reporter_s_own_visit(city: City) -> None:
+    """An inspector would close hundreds of hazards at his desk, or in a colleague's name: nobody looks again."""
+    hazard = new_hazard(city.home.site, hazard_pb2.DISPOSITION_ON_THE_SPOT)
+    method = city.house.hazard.ReportHazard
+    refusal = await city.inspector.refused(method, hazard_pb2.ReportHazardRequest(hazard=hazard))
+    assert (refusal.code, refusal.fields) == (grpc.StatusCode.INVALID_ARGUMENT, {"hazard.visit": "required"})
+    hazard.visit = await city.visits(city.inspector)
+    colleague = await city.hires(policy_pb2.ROLE_INSPECTOR)
+    refusal = await colleague.refused(method, hazard_pb2.ReportHazardRequest(hazard=hazard))
+    assert refusal.metadata == {"rule": "on_the_spot_is_reported_by_an_inspector_of_the_visit"}
+    for visitor in (city.inspector, city.all_rounder):
+        reported = await visitor.calls(method, hazard_pb2.ReportHazardRequest(hazard=hazard))
+        assert (reported.state, reported.visit) == (hazard_pb2.HAZARD_STATE_CLOSED, hazard.visit)
+    with pytest.raises(asyncpg.CheckViolationError, match="hazard_on_the_spot_is_of_a_visit"):
+        forget = "UPDATE hazard.hazard SET visit = '' WHERE id = $1"
+        await city.house.fetch(forget, reported.name.removeprefix("hazards/"))
+
+
 async def test_on_the_spot_closes_at_once_without_a_case(city: City) -> None:
     """Thousands of trifles would each run a workflow, or a major hazard be settled with a handshake."""
     hazard = await city.reports(disposition=hazard_pb2.DISPOSITION_ON_THE_SPOT)
@@ -555,32 +571,19 @@ async def test_a_closed_site_is_never_resumed(city: City) -> None:
 
 async def test_a_hazard_names_a_visit_to_its_own_site(city: City) -> None:
     """A hazard would be credited to a visit that never took place, or to one of another site."""
-    colleague = await city.hires(policy_pb2.ROLE_INSPECTOR)
-    inspectors = [city.inspector.name, colleague.name]
     elsewhere = await create_site(city.house, city.home.region, city.home.enterprise)
-    visit = inspection_pb2.Visit(
-        target=city.home.site,
-        enforcement_unit=city.home.office,
-        inspectors=inspectors,
-        purpose="检查",
-        certificate_shown=True,
-        signatures=[inspection_pb2.Signature(inspector=each, reference="sha256:1") for each in inspectors],
-        target_signature="sha256:2",
-    )
-    visit.check_in_time.FromDatetime(await city.house.now())
-    stub = InspectionServiceStub(city.house.channel)
-    made = await city.inspector.calls(stub.RecordVisit, inspection_pb2.RecordVisitRequest(visit=visit))
+    made = await city.visits(city.inspector)
 
     def report(site: str, visit_name: str) -> hazard_pb2.ReportHazardRequest:
         request = hazard_pb2.ReportHazardRequest(hazard=new_hazard(site))
         request.hazard.visit = visit_name
         return request
 
-    for unfit in (report(elsewhere, made.name), report(city.home.site, "visits/none")):
+    for unfit in (report(elsewhere, made), report(city.home.site, "visits/none")):
         refusal = await city.inspector.refused(city.house.hazard.ReportHazard, unfit)
         assert refusal.fields == {"hazard.visit": "unknown_reference"}
-    reported = await city.inspector.calls(city.house.hazard.ReportHazard, report(city.home.site, made.name))
-    assert reported.visit == made.name
+    reported = await city.inspector.calls(city.house.hazard.ReportHazard, report(city.home.site, made))
+    assert reported.visit == made
 
 
 async def test_a_closed_site_s_open_hazards_are_written_off(city: City) -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from dutyloop.hazard.v1 import hazard_pb2
 from services.hazard import rules
-from services.kit.errors import DomainError, RuleNotMet, WrongState
+from services.kit.errors import DomainError, InvalidFields, RuleNotMet, WrongState
 
 LIFTABLE = rules.InForce("SUSPEND", resumed=False, site_is_closed=False, write_off_reason="REINSPECTED")
 
@@ -35,3 +36,16 @@ def test_no_other_order_is_lifted(order: rules.InForce, refusal: type[DomainErro
 def test_who_answers_is_of_the_unit_below_or_above_it(path: str, answers: bool) -> None:
     """A stranger would have to answer for a hazard, or the leader above could not."""
     assert rules.answers_for(path, "a/b/") is answers
+
+
+def test_on_the_spot_is_in_a_visit() -> None:
+    """What nobody saw would be closed at a desk."""
+    hazard = hazard_pb2.Hazard(disposition=hazard_pb2.DISPOSITION_ON_THE_SPOT, remedy="当场更换")
+    with pytest.raises(InvalidFields) as refused:
+        rules.check_report(hazard)
+    assert [(each.field, each.problem) for each in refused.value.violations] == [("hazard.visit", "required")]
+    hazard.visit = "visits/1"
+    rules.check_report(hazard)
+    rules.check_visitor("people/1", {"people/1", "people/2"})
+    with pytest.raises(RuleNotMet):
+        rules.check_visitor("people/3", {"people/1", "people/2"})

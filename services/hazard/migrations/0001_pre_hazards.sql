@@ -42,6 +42,9 @@ CREATE TABLE hazard (
         (state IN ('WRITTEN_OFF', 'CLOSED')) = (write_off_time IS NOT NULL)
         AND (write_off_time IS NULL) = (write_off_reason = '')
     ),
+    CONSTRAINT hazard_on_the_spot_is_of_a_visit CHECK (
+        disposition <> 'ON_THE_SPOT' OR visit <> '' OR legacy_id IS NOT NULL
+    ),
     CONSTRAINT hazard_rectification_needs_a_plan CHECK (state <> 'RECTIFIED' OR plan IS NOT NULL),
     CONSTRAINT hazard_times_are_in_order CHECK (write_off_time IS NULL OR write_off_time >= open_time)
 );

@@ -291,7 +291,9 @@ class Hazard(_message.Message):
     site: _builtins.str
     """Names the site."""
     visit: _builtins.str
-    """Names the visit in which the hazard was found, when there was one."""
+    """Names the visit in which the hazard was found, when there was one; required for a hazard rectified on the
+    spot, which only an inspector of that visit reports.
+    """
     grade: Global___HazardGrade.ValueType
     """Is the grade."""
     disposition: Global___Disposition.ValueType
