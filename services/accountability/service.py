@@ -1,6 +1,7 @@
 """The accountability service: ladders, and the doors to supervision and accountability cases."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +11,9 @@ from services.accountability.accountability_store import AccountabilityStore, Ca
 from services.accountability.references import References
 from services.accountability.store import Opening, Place, SupervisionStore
 from services.kit.call import Call
-from services.kit.db import UNREACHABLE, Database, Row, outer_of
-from services.kit.errors import NotFound, Overloaded, StaleEtag, UnfitReference, invalid
+from services.kit.cases import Action, Seen
+from services.kit.db import UNREACHABLE, Database, Row, outer_of, require_etag
+from services.kit.errors import NotFound, Overloaded, UnfitReference, invalid
 from services.kit.logs import logger
 from services.kit.names import id_of
 from services.kit.paging import page_of
@@ -90,11 +92,10 @@ class AccountabilityService:
         self, request: accountability_pb2.ReportCaseProgressRequest, call: Call
     ) -> accountability_pb2.SupervisionCase:
         """Report how the unit handles the matter."""
-        row = await self._supervision.case(request.name, call.scope)
-        require_etag(request.name, request.etag, row)
+        row = await self._supervised(request, call)
         rules.check_progress(row["state"], row["unit"], call.units)
         action = {"unit": row["unit"], "progress": request.progress, "evidence": list(request.evidence)}
-        return await self._act_on_supervision(call, request.name, "report_progress", action, request.etag)
+        return await self._act_on_supervision(call, request, "report_progress", action)
 
     async def ConcludeSupervisionCase(
         self, request: accountability_pb2.ConcludeSupervisionCaseRequest, call: Call
@@ -103,13 +104,12 @@ class AccountabilityService:
         rules.check_business_time(internal=call.internal, given=request.HasField("business_time"))
         if call.internal:
             return await self._supervision.settle(call, request)
-        row = await self._supervision.case(request.name, call.scope)
-        require_etag(request.name, request.etag, row)
+        row = await self._supervised(request, call)
         involved = rules.Involved(row["person"], row["reporters"], row["addressed"])
         rules.check_conclusion(row["state"], call.principal, involved)
         await self._references.require_settled(row["source"], row["matter"], row["hazard"], row["task"])
         action = {"unit": row["unit"], "conclusion": request.conclusion}
-        return await self._act_on_supervision(call, request.name, "conclude", action, request.etag)
+        return await self._act_on_supervision(call, request, "conclude", action)
 
     async def GetSupervisionCase(
         self, request: accountability_pb2.GetSupervisionCaseRequest, call: Call
@@ -153,19 +153,17 @@ class AccountabilityService:
         self, request: accountability_pb2.SubmitFactsRequest, call: Call
     ) -> accountability_pb2.AccountabilityCase:
         """Hand in the facts."""
-        row = await self._accountability.case(request.name, call.scope, "")
-        require_etag(request.name, request.etag, row)
+        row = await self._answered(request, call)
         rules.check_facts(row["state"], call.principal, row["subject"])
         action = {"facts": request.facts, "evidence": list(request.evidence)}
-        return await self._act_on_accountability(call, request.name, "submit_facts", action, request.etag)
+        return await self._act_on_accountability(call, request, "submit_facts", action)
 
     async def DecideAccountabilityCase(
         self, request: accountability_pb2.DecideAccountabilityCaseRequest, call: Call
     ) -> accountability_pb2.AccountabilityCase:
         """Decide a case with a measure."""
-        row = await self._accountability.case(request.name, call.scope, "")
+        row = await self._answered(request, call)
         rules.check_influence(request.influence_months)
-        require_etag(request.name, request.etag, row)
         unit_paths = await self._check_decider(call, row)
         decision = messages.decision_word(request.decision)
         action = {
@@ -176,27 +174,27 @@ class AccountabilityService:
             "appeal_clock": rules.appeal_clock(decision),
             "unit_paths": unit_paths,
         }
-        return await self._act_on_accountability(call, request.name, "decide", action, request.etag)
+        return await self._act_on_accountability(call, request, "decide", action)
 
     async def ExemptSubject(
         self, request: accountability_pb2.ExemptSubjectRequest, call: Call
     ) -> accountability_pb2.AccountabilityCase:
         """Exempt a subject whose every duty is shown performed."""
-        row = await self._accountability.case(request.name, call.scope, "")
-        require_etag(request.name, request.etag, row)
+        row = await self._answered(request, call)
         unit_paths = await self._check_decider(call, row)
         await self._check_exemption(request.exemption, row)
         action = {"exemption": messages.exemption_columns(request.exemption), "unit_paths": unit_paths}
-        return await self._act_on_accountability(call, request.name, "exempt", action, request.etag)
+        return await self._act_on_accountability(call, request, "exempt", action)
 
     async def FileAppeal(
         self, request: accountability_pb2.FileAppealRequest, call: Call
     ) -> accountability_pb2.AccountabilityCase:
         """File the subject's appeal."""
-        row = await self._accountability.case(request.name, call.scope, call.principal)
+        row = await self._answered(request, call, call.principal)
         appealed = row["appeal_time"] is not None
         rules.check_appeal(row["state"], call.principal, row["subject"], row["appeal_due_time"], appealed, call.now)
-        return await self._act_on_accountability(call, request.name, "file_appeal", {"reason": request.reason})
+        action = {"reason": request.reason}
+        return await self._act_on_accountability(call, request, "file_appeal", action, call.principal)
 
     async def GetAccountabilityCase(
         self, request: accountability_pb2.GetAccountabilityCaseRequest, call: Call
@@ -346,23 +344,31 @@ class AccountabilityService:
         entries = await self._references.evidence([name for duty in shown for name in duty.ledger_entries])
         rules.check_exemption(shown, items, entries, row["subject"], row["open_time"])
 
+    async def _supervised(self, request: Action, call: Call) -> Row:
+        """Return the supervision case acted on. Raises NotFound and StaleEtag."""
+        row = await self._supervision.case(request.name, call.scope)
+        require_etag(request.name, request.etag, row["revision"])
+        return row
+
+    async def _answered(self, request: Action, call: Call, subject: str = "") -> Row:
+        """Return the accountability case acted on, by ``subject`` wherever it is. Raises NotFound and StaleEtag."""
+        row = await self._accountability.case(request.name, call.scope, subject)
+        require_etag(request.name, request.etag, row["revision"])
+        return row
+
     async def _act_on_supervision(
-        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
+        self, call: Call, request: Action, update: str, action: dict[str, Any]
     ) -> accountability_pb2.SupervisionCase:
-        workflow_id = supervision.workflow_id(id_of(name, "supervisionCases"))
-        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.SupervisionCase, etag)
+        workflow_id = supervision.workflow_id(id_of(request.name, "supervisionCases"))
+        seen = Seen(request.etag, functools.partial(self._supervised, request, call))
+        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.SupervisionCase, seen)
 
     async def _act_on_accountability(
-        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
+        self, call: Call, request: Action, update: str, action: dict[str, Any], subject: str = ""
     ) -> accountability_pb2.AccountabilityCase:
-        workflow_id = accountability.workflow_id(id_of(name, "accountabilityCases"))
-        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.AccountabilityCase, etag)
-
-
-def require_etag(name: str, etag: str, row: Row) -> None:
-    """Raise StaleEtag when the caller saw another revision."""
-    if etag and etag != str(row["revision"]):
-        raise StaleEtag(resource=name)
+        workflow_id = accountability.workflow_id(id_of(request.name, "accountabilityCases"))
+        seen = Seen(request.etag, functools.partial(self._answered, request, call, subject))
+        return await self._cases.act(call, workflow_id, update, action, accountability_pb2.AccountabilityCase, seen)
 
 
 def build(database: Database, house: House) -> AccountabilityService:

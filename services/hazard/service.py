@@ -1,5 +1,6 @@
 """The hazard service: the ledger, and the door to each hazard's rectification case."""
 
+import functools
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ from services.hazard import imports, messages, rules
 from services.hazard.store import HazardStore, Place
 from services.hazard.visits import Visits
 from services.kit.call import Call
+from services.kit.cases import Action, Seen
 from services.kit.dates import end_of, optional_day
-from services.kit.db import Database, outer_of
+from services.kit.db import Database, Row, outer_of, require_etag
 from services.kit.directory import Directory
-from services.kit.errors import NotFound, StaleEtag, invalid
+from services.kit.errors import NotFound, invalid
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of
@@ -57,20 +59,18 @@ class HazardService:
 
     async def AssignHazard(self, request: hazard_pb2.AssignHazardRequest, call: Call) -> hazard_pb2.Hazard:
         """Assign a hazard to a unit."""
-        row = await self._store.hazard(request.name, call.scope)
-        if request.etag and request.etag != str(row["revision"]):
-            raise StaleEtag(resource=request.name)
+        row = await self._hazard(request, call)
         # A unit elsewhere is answered like an absent one, and no work is handed to it.
         place = await self._directory.place(request.unit)
         call.scope.require(request.unit, place.region_code, place.path)
         action = {"unit": request.unit, "unit_path": place.path, "from_unit": row["unit"]}
-        return await self._act(call, request.name, "assign", action, request.etag)
+        return await self._act(call, request, "assign", action)
 
     async def SubmitRectificationPlan(
         self, request: hazard_pb2.SubmitRectificationPlanRequest, call: Call
     ) -> hazard_pb2.Hazard:
         """Hand in the five-element plan."""
-        row = await self._store.hazard(request.name, call.scope)
+        row = await self._hazard(request, call)
         rules.check_own_unit(row["unit"], call.units)
         if request.plan.funds_fen < 0:
             raise invalid("plan.funds_fen", "out_of_range")
@@ -79,42 +79,42 @@ class HazardService:
         if row["unit"] and person != call.principal and not await self._answers(person, row["unit_path"]):
             raise invalid("plan.responsible", "unknown_reference")
         action = {"unit": row["unit"], "plan": messages.plan_columns(request.plan)}
-        return await self._act(call, request.name, "submit_plan", action)
+        return await self._act(call, request, "submit_plan", action)
 
     async def SubmitRectification(
         self, request: hazard_pb2.SubmitRectificationRequest, call: Call
     ) -> hazard_pb2.Hazard:
         """Report a hazard rectified."""
-        row = await self._store.hazard(request.name, call.scope)
+        row = await self._hazard(request, call)
         rules.check_own_unit(row["unit"], call.units)
         action = {"unit": row["unit"], "evidence": list(request.evidence)}
-        return await self._act(call, request.name, "submit_rectification", action)
+        return await self._act(call, request, "submit_rectification", action)
 
     async def RequestExtension(self, request: hazard_pb2.RequestExtensionRequest, call: Call) -> hazard_pb2.Hazard:
         """Ask for more time."""
-        row = await self._store.hazard(request.name, call.scope)
+        row = await self._hazard(request, call)
         rules.check_own_unit(row["unit"], call.units)
         asked = messages.extension_columns(request.extension)
         action = {"unit": row["unit"], "finish_date": asked["finish_date"], "reason": asked["reason"]}
-        return await self._act(call, request.name, "request_extension", action)
+        return await self._act(call, request, "request_extension", action)
 
     async def DecideExtension(self, request: hazard_pb2.DecideExtensionRequest, call: Call) -> hazard_pb2.Hazard:
         """Grant or refuse an extension."""
-        row = await self._store.hazard(request.name, call.scope)
+        row = await self._hazard(request, call)
         action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict)}
-        return await self._act(call, request.name, "decide_extension", action)
+        return await self._act(call, request, "decide_extension", action)
 
     async def Reinspect(self, request: hazard_pb2.ReinspectRequest, call: Call) -> hazard_pb2.Hazard:
         """Reinspect a rectified hazard."""
-        row = await self._store.hazard(request.name, call.scope)
+        row = await self._hazard(request, call)
         action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict), "remark": request.remark}
-        return await self._act(call, request.name, "reinspect", action)
+        return await self._act(call, request, "reinspect", action)
 
     async def LookBack(self, request: hazard_pb2.LookBackRequest, call: Call) -> hazard_pb2.Hazard:
         """Visit again after write-off."""
-        row = await self._store.hazard(request.name, call.scope)
+        row = await self._hazard(request, call)
         action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict), "remark": request.remark}
-        return await self._act(call, request.name, "look_back", action)
+        return await self._act(call, request, "look_back", action)
 
     async def SuspendSite(self, request: hazard_pb2.SuspendSiteRequest, call: Call) -> hazard_pb2.SiteOrder:
         """Order a suspension."""
@@ -164,11 +164,16 @@ class HazardService:
         """Record what the case decided."""
         return await self._store.record_transition(call, request, outer_of(request))
 
-    async def _act(
-        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
-    ) -> hazard_pb2.Hazard:
-        workflow_id = rectification.workflow_id(id_of(name, "hazards"))
-        return await self._cases.act(call, workflow_id, update, action, hazard_pb2.Hazard, etag)
+    async def _hazard(self, request: Action, call: Call) -> Row:
+        """Return the hazard acted on. Raises NotFound and StaleEtag."""
+        row = await self._store.hazard(request.name, call.scope)
+        require_etag(request.name, request.etag, row["revision"])
+        return row
+
+    async def _act(self, call: Call, request: Action, update: str, action: dict[str, Any]) -> hazard_pb2.Hazard:
+        workflow_id = rectification.workflow_id(id_of(request.name, "hazards"))
+        seen = Seen(request.etag, functools.partial(self._hazard, request, call))
+        return await self._cases.act(call, workflow_id, update, action, hazard_pb2.Hazard, seen)
 
     async def _place(self, site: str, field: str) -> Place:
         try:

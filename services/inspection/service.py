@@ -1,6 +1,7 @@
 """The inspection service: tours and the door to their cases, draws, visits, coverage."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from dutyloop.inspection.v1 import inspection_pb2
@@ -9,9 +10,10 @@ from services.inspection import draw, imports, messages, rules
 from services.inspection.places import Places
 from services.inspection.store import InspectionStore, Organiser
 from services.kit.call import Call
+from services.kit.cases import Action, Seen
 from services.kit.dates import beijing_date
-from services.kit.db import Database, Row, outer_of
-from services.kit.errors import NotFound, StaleEtag, UnfitReference, invalid
+from services.kit.db import Database, Row, outer_of, require_etag
+from services.kit.errors import NotFound, UnfitReference, invalid
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of
@@ -19,6 +21,9 @@ from services.kit.paging import page_of
 from services.kit.registers import from_register
 from services.kit.serve import House
 from workflows.payloads import tour as payloads
+
+Look = Callable[[Any, Call], Awaitable[object]]
+"""Reads what a request acts on. Raises StaleEtag when the person saw another revision."""
 
 
 class InspectionService:
@@ -51,7 +56,7 @@ class InspectionService:
 
     async def DrawInspectors(self, request: inspection_pb2.DrawInspectorsRequest, call: Call) -> inspection_pb2.Tour:
         """Draw the inspectors of every target."""
-        row = await self._tour(request.name, request.etag, call, "draw_inspectors")
+        row = await self._tour(request, call, "draw_inspectors")
         rules.check_recusals(request.exclusions, row["candidates"], row["targets"])
         rules.check_drawer(call.principal, row["candidates"])
         pool = await self._pool(row, request.exclusions)
@@ -61,7 +66,7 @@ class InspectionService:
             "public_entropy": request.public_entropy,
             "recusals": [{"inspector": each.inspector, "target": each.target} for each in request.exclusions],
         }
-        return await self._act(call, request.name, "draw_inspectors", action, request.etag)
+        return await self._act(call, request, "draw_inspectors", action)
 
     async def GetDraw(self, request: inspection_pb2.GetDrawRequest, call: Call) -> inspection_pb2.Draw:
         """Read one draw."""
@@ -82,8 +87,8 @@ class InspectionService:
 
     async def StartTour(self, request: inspection_pb2.StartTourRequest, call: Call) -> inspection_pb2.Tour:
         """Start a drawn tour."""
-        await self._tour(request.name, request.etag, call, "start_tour")
-        return await self._act(call, request.name, "start_tour", {}, request.etag)
+        await self._tour(request, call, "start_tour")
+        return await self._act(call, request, "start_tour", {})
 
     async def RecordVisit(self, request: inspection_pb2.RecordVisitRequest, call: Call) -> inspection_pb2.Visit:
         """Record a visit."""
@@ -140,7 +145,7 @@ class InspectionService:
     ) -> inspection_pb2.Tour:
         """Issue the feedback letter."""
         letter = request.letter
-        await self._tour(request.name, request.etag, call, "issue_feedback_letter")
+        await self._tour(request, call, "issue_feedback_letter")
         found = await self._store.addressees(request.name, letter.addressees)
         rules.check_letter(letter, {target: row["visited"] for target, row in found.items()})
         action = {
@@ -151,19 +156,13 @@ class InspectionService:
                 "term": messages.term_columns(letter.term) if letter.HasField("term") else None,
             }
         }
-        return await self._act(call, request.name, "issue_letter", action, request.etag)
+        return await self._act(call, request, "issue_letter", action)
 
     async def SubmitRectificationReport(
         self, request: inspection_pb2.SubmitRectificationReportRequest, call: Call
     ) -> inspection_pb2.Tour:
         """Hand in an addressee's report."""
-        row = (await self._store.addressees(request.name, [request.target])).get(request.target)
-        if row is None:
-            raise NotFound(request.name)
-        # By the tour's name, as for a target that is none of it: a guessed pair is not confirmed.
-        call.scope.require(request.name, row["region_code"], row["unit_path"])
-        if not row["addressed"]:  # only the letter tells an addressee that there is a tour
-            call.scope.require(request.name, row["tour_region_code"], row["tour_unit_path"])
+        row = await self._addressee(request, call)
         rules.check_open(row["state"], "report_rectification")
         if len(request.document_hash) != rules.DOCUMENT_HASH_BYTES:
             raise invalid("document_hash", "malformed")
@@ -172,12 +171,12 @@ class InspectionService:
             "number": request.number,
             "document_hash": request.document_hash.hex(),
         }
-        return await self._act(call, request.name, "submit_report", {"report": report})
+        return await self._act(call, request, "submit_report", {"report": report}, self._addressee)
 
     async def CloseTour(self, request: inspection_pb2.CloseTourRequest, call: Call) -> inspection_pb2.Tour:
         """Close a tour whose rectification is reported."""
-        await self._tour(request.name, request.etag, call, "close_tour")
-        return await self._act(call, request.name, "close_tour", {"conclusion": request.conclusion}, request.etag)
+        await self._tour(request, call, "close_tour")
+        return await self._act(call, request, "close_tour", {"conclusion": request.conclusion})
 
     async def GetTour(self, request: inspection_pb2.GetTourRequest, call: Call) -> inspection_pb2.Tour:
         """Read one tour."""
@@ -217,19 +216,36 @@ class InspectionService:
         importer = imports.visit_importer(call, source.region_code, sites.known)
         return await run_import(self.database, call, sites.messages(), importer)
 
-    async def _tour(self, name: str, etag: str, call: Call, action: str) -> Row:
+    async def _tour(self, request: Action, call: Call, action: str) -> Row:
         """Return the tour acted on. Raises NotFound, StaleEtag and WrongState."""
-        row = await self._store.tour(name, call.scope)
-        if etag and etag != str(row["revision"]):
-            raise StaleEtag(resource=name)
+        row = await self._organised(request, call)
         rules.check_open(row["state"], action)
         return row
 
+    async def _organised(self, request: Action, call: Call) -> Row:
+        """Return the tour for who organises it. Raises NotFound and StaleEtag."""
+        row = await self._store.tour(request.name, call.scope)
+        require_etag(request.name, request.etag, row["revision"])
+        return row
+
+    async def _addressee(self, request: inspection_pb2.SubmitRectificationReportRequest, call: Call) -> Row:
+        """Return the target that reports, with its tour. Raises NotFound and StaleEtag."""
+        row = (await self._store.addressees(request.name, [request.target])).get(request.target)
+        if row is None:
+            raise NotFound(request.name)
+        # By the tour's name, as for a target that is none of it: a guessed pair is not confirmed.
+        call.scope.require(request.name, row["region_code"], row["unit_path"])
+        if not row["addressed"]:  # only the letter tells an addressee that there is a tour
+            call.scope.require(request.name, row["tour_region_code"], row["tour_unit_path"])
+        require_etag(request.name, request.etag, row["tour_revision"])
+        return row
+
     async def _act(
-        self, call: Call, name: str, update: str, action: dict[str, Any], etag: str = ""
+        self, call: Call, request: Any, update: str, action: dict[str, Any], look: Look | None = None
     ) -> inspection_pb2.Tour:
-        workflow_id = payloads.workflow_id(id_of(name, "tours"))
-        return await self._cases.act(call, workflow_id, update, action, inspection_pb2.Tour, etag)
+        workflow_id = payloads.workflow_id(id_of(request.name, "tours"))
+        seen = Seen(request.etag, functools.partial(look or self._organised, request, call))
+        return await self._cases.act(call, workflow_id, update, action, inspection_pb2.Tour, seen)
 
     async def _pool(self, row: Row, recusals: Sequence[inspection_pb2.Exclusion]) -> draw.Pool:
         """Return the tour's pool as directory knows its candidates now."""

@@ -102,7 +102,7 @@ class InspectionStore:
 
     SELECT_ADDRESSEES = """
         SELECT t.target, t.region_code, t.unit, t.unit_path, t.addressed, tour.state,
-            tour.region_code AS tour_region_code, tour.unit_path AS tour_unit_path,
+            tour.region_code AS tour_region_code, tour.unit_path AS tour_unit_path, tour.revision AS tour_revision,
             EXISTS (SELECT FROM visit v WHERE v.tour_id = t.tour_id AND v.target = t.target) AS visited
         FROM tour_target t
         JOIN tour ON tour.id = t.tour_id

@@ -5,9 +5,10 @@ The workflow is the process authority; this module only carries the question and
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from google.protobuf.message import Message
@@ -81,6 +82,27 @@ LIMIT 1
 DELETE_KEPT = "DELETE FROM case_message WHERE delivered_time < now() - $1::interval"
 
 
+class Action(Protocol):
+    """A person's request to act on a case: the resource it names, and the revision of it that the person saw."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def etag(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The revision that a person saw, '' where he did not say, and a look whether it is still there.
+
+    ``look`` raises StaleEtag when it is not.
+    """
+
+    etag: str
+    look: Callable[[], Awaitable[object]]
+
+
 class Cases:
     """The cases of one service.
 
@@ -103,18 +125,26 @@ class Cases:
         database.tell_cases = self.tell_at_once
 
     async def act(
-        self, call: Call, workflow_id: str, update: str, action: dict[str, Any], answer: type[M], etag: str = ""
+        self, call: Call, workflow_id: str, update: str, action: dict[str, Any], answer: type[M], seen: Seen
     ) -> M:
         """Put a person's action to the case and return the recorded answer.
 
         ``action`` must fit the update's argument; the outer command's identity is added to it as ``outer``, with the
-        ``etag`` that the person saw.
-        Raises the workflow's refusal as a DomainError, CaseUnavailable when nothing was decided in time; the
-        guard then answers what is on record from an earlier time, if anything is.
+        etag that the person saw.
+        Raises StaleEtag when what the person saw has changed, whatever else the workflow refuses it for, and else the
+        workflow's refusal as a DomainError; CaseUnavailable when nothing was decided in time. The guard then answers
+        what is on record from an earlier time, if anything is.
         """
-        with self._database.awaited_answer(call) as recorded:
-            await self._update(call, workflow_id, update, action, etag)
-            stored = await recorded()
+        try:
+            with self._database.awaited_answer(call) as recorded:
+                await self._update(call, workflow_id, update, action, seen.etag)
+                stored = await recorded()
+        except CaseUnavailable:
+            raise
+        except DomainError:
+            if seen.etag:
+                await seen.look()
+            raise
         if stored is None:
             raise CaseUnavailable
         return answer.FromString(stored)

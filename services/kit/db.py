@@ -92,7 +92,12 @@ def require_seen(outer: Outer | None, name: str, revision: int) -> None:
 
     The service looked before it asked the case; between the two somebody else may have been faster.
     """
-    if outer is not None and outer.etag and outer.etag != str(revision):
+    require_etag(name, outer.etag if outer else "", revision)
+
+
+def require_etag(name: str, etag: str, revision: int) -> None:
+    """Raise StaleEtag when the caller said what he saw, and it is not what there is."""
+    if etag and etag != str(revision):
         raise StaleEtag(resource=name)
 
 

@@ -27,7 +27,7 @@ from services.kit.db import role_password
 from services.kit.migrate import OWNER
 from services.kit.settings import required
 from tests.integration.conftest import NewDatabase
-from tests.integration.house import Caller, RunningHouse, running_house
+from tests.integration.house import Caller, Refusal, RunningHouse, running_house
 from tests.integration.people import IN_OFFICE_SINCE, City, appoint, create_site, create_unit, hire, new_hazard, settle
 from workflows.payloads.rectification import workflow_id
 
@@ -447,6 +447,28 @@ async def test_a_stale_view_is_refused(city: City) -> None:
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.ABORTED, "STALE_ETAG")
     again = await city.supervisor.calls(loop.stub.AssignHazard, first)
     assert city.home.enterprise == again.unit
+
+
+async def test_of_many_who_saw_the_same_one_acts(city: City) -> None:
+    """Six supervisors would hand one hazard to six units, and each believe that his has it."""
+    loop = Loop(city, await city.reports())
+    seen, home = await loop.read(), city.home
+    units = [await create_unit(city.house, home.region, ENTERPRISE, parent=home.office) for _ in range(3)]
+
+    async def assign(unit: str, request_id: str) -> str:
+        request = hazard_pb2.AssignHazardRequest(request_id=request_id, name=loop.name, unit=unit, etag=seen.etag)
+        try:
+            answer = await city.supervisor.calls(loop.stub.AssignHazard, request)
+        except grpc.aio.AioRpcError as error:
+            refusal = Refusal.of(error)
+            assert (refusal.code, refusal.reason) == (grpc.StatusCode.ABORTED, "STALE_ETAG")
+            return ""
+        assert answer == await city.supervisor.calls(loop.stub.AssignHazard, request), "the first answer is for good"
+        return answer.unit
+
+    # To the same unit, too: whoever is late is told so, not that it has been assigned there already.
+    winners = await asyncio.gather(*(assign(unit, uuid.uuid4().hex) for unit in units * 2))
+    assert [unit for unit in winners if unit] == [(await loop.read()).unit]
 
 
 async def test_on_the_spot_is_of_the_reporter_s_own_visit(city: City) -> None:

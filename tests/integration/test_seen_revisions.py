@@ -12,8 +12,9 @@ import pytest
 from dutyloop.policy.v1 import policy_pb2
 from infra.embedded.postgres import OWNER
 from services.kit.db import role_password
+from services.kit.policy import MethodRule
 from services.kit.settings import required
-from tests.integration.house import Refusal, RunningHouse, hosted_services, rules_of
+from tests.integration.house import Caller, Refusal, RunningHouse, hosted_services, rules_of
 from tests.integration.people import City
 from tests.integration.stock import Stock
 from tests.integration.successes_of_cases import CASES
@@ -25,11 +26,7 @@ TABLES = {
     "supervisionCases": "accountability.supervision_case",
     "accountabilityCases": "accountability.accountability_case",
 }
-SEEN = [
-    path
-    for path, rule in RULES.items()
-    if rule.kind == policy_pb2.METHOD_KIND_CASE_ACTION and "etag" in rule.request.fields_by_name
-]
+ACTIONS = [path for path, rule in RULES.items() if rule.kind == policy_pb2.METHOD_KIND_CASE_ACTION]
 SOMEBODY_WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
 
 
@@ -57,13 +54,19 @@ def at(city: City) -> Stock:
     return Stock(city.house, city.home)
 
 
-@pytest.mark.parametrize("path", SEEN, ids=lambda path: path.rpartition(".v1.")[2])
+async def asking(city: City, at: Stock, rule: MethodRule) -> tuple[Caller, Any]:
+    """Return a request that succeeds, and who may make it."""
+    holder = city.home.people[policy_pb2.ROLE_DUTY_HOLDER]
+    caller = next((person for role, person in city.home.people.items() if role in rule.roles), holder)
+    (request,) = await CASES.requests(rule, at, caller)
+    return caller, request
+
+
+@pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.rpartition(".v1.")[2])
 async def test_what_changes_while_the_case_is_asked_is_noticed(city: City, at: Stock, path: str) -> None:
     """Two supervisors would act on one matter, each on what he saw before the other's step, and neither notice."""
     rule = RULES[path]
-    caller = next(person for role, person in city.home.people.items() if role in rule.roles)
-    (request,) = await CASES.requests(rule, at, caller)
-    asked: Any = request
+    caller, asked = await asking(city, at, rule)
     collection, _, identifier = asked.name.partition("/")
     async with being_changed(city.house, TABLES[collection], identifier) as seen:
         asked.request_id, asked.etag = uuid.uuid4().hex, seen
@@ -74,3 +77,23 @@ async def test_what_changes_while_the_case_is_asked_is_noticed(city: City, at: S
 
     asked.request_id, asked.etag = uuid.uuid4().hex, str(int(seen) + 1)
     assert isinstance(await city.house.send(caller, rule, [asked.SerializeToString()]), bytes), "the case stands still"
+
+
+@pytest.mark.parametrize("path", ACTIONS, ids=lambda path: path.rpartition(".v1.")[2])
+async def test_of_two_at_once_who_saw_the_same_one_acts(city: City, at: Stock, path: str) -> None:
+    """Whoever comes second would be told of some rule that the first one's step has him break, and not look again."""
+    rule = RULES[path]
+    caller, asked = await asking(city, at, rule)
+    collection, _, identifier = asked.name.partition("/")
+    (row,) = await city.house.fetch(f"SELECT revision FROM {TABLES[collection]} WHERE id = $1", identifier)
+    asked.etag = str(row["revision"])
+    requests = []
+    for _ in range(2):
+        asked.request_id = uuid.uuid4().hex
+        requests.append(asked.SerializeToString())
+    answers = await asyncio.gather(*(city.house.send(caller, rule, [each]) for each in requests))
+    (first,) = [position for position, answer in enumerate(answers) if isinstance(answer, bytes)]
+    refusal = answers[1 - first]
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.metadata) == ("STALE_ETAG", {"resource": asked.name})
+    assert await city.house.send(caller, rule, [requests[first]]) == answers[first], "the first answer is for good"

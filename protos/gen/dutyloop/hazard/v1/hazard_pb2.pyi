@@ -611,10 +611,13 @@ class SubmitRectificationPlanRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     name: _builtins.str
     """Names the hazard."""
+    etag: _builtins.str
+    """Is the hazard's etag, when the caller wants the action refused on a stale view."""
     @_builtins.property
     def plan(self) -> Global___RectificationPlan:
         """Is the plan."""
@@ -625,10 +628,11 @@ class SubmitRectificationPlanRequest(_message.Message):
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
         plan: Global___RectificationPlan | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "plan", b"plan", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "plan", b"plan", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -643,10 +647,13 @@ class SubmitRectificationRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     name: _builtins.str
     """Names the hazard."""
+    etag: _builtins.str
+    """Is the hazard's etag, when the caller wants the action refused on a stale view."""
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """References the evidence: file hashes or document numbers."""
@@ -657,10 +664,11 @@ class SubmitRectificationRequest(_message.Message):
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
         evidence: _abc.Iterable[_builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "evidence", b"evidence", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -675,10 +683,13 @@ class RequestExtensionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     EXTENSION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     name: _builtins.str
     """Names the hazard."""
+    etag: _builtins.str
+    """Is the hazard's etag, when the caller wants the action refused on a stale view."""
     @_builtins.property
     def extension(self) -> Global___Extension:
         """Is the extension asked for."""
@@ -689,10 +700,11 @@ class RequestExtensionRequest(_message.Message):
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
         extension: Global___Extension | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extension", b"extension"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extension", b"extension", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "extension", b"extension", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -707,22 +719,26 @@ class DecideExtensionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     name: _builtins.str
     """Names the hazard."""
     verdict: _kit_pb2.Verdict.ValueType
     """Is the decision."""
+    etag: _builtins.str
+    """Is the hazard's etag, when the caller wants the action refused on a stale view."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
         verdict: _kit_pb2.Verdict.ValueType = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -738,6 +754,7 @@ class ReinspectRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     name: _builtins.str
@@ -746,6 +763,8 @@ class ReinspectRequest(_message.Message):
     """Is what the reinspection found: PASS writes the hazard off, FAIL sends it back."""
     remark: _builtins.str
     """Says what was seen."""
+    etag: _builtins.str
+    """Is the hazard's etag, when the caller wants the action refused on a stale view."""
     def __init__(
         self,
         *,
@@ -753,10 +772,11 @@ class ReinspectRequest(_message.Message):
         name: _builtins.str = ...,
         verdict: _kit_pb2.Verdict.ValueType = ...,
         remark: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remark", b"remark", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "remark", b"remark", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -772,6 +792,7 @@ class LookBackRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     name: _builtins.str
@@ -780,6 +801,8 @@ class LookBackRequest(_message.Message):
     """Is what the look-back found: PASS ends the case, FAIL reopens the hazard one grade up."""
     remark: _builtins.str
     """Says what was seen."""
+    etag: _builtins.str
+    """Is the hazard's etag, when the caller wants the action refused on a stale view."""
     def __init__(
         self,
         *,
@@ -787,10 +810,11 @@ class LookBackRequest(_message.Message):
         name: _builtins.str = ...,
         verdict: _kit_pb2.Verdict.ValueType = ...,
         remark: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "remark", b"remark", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "remark", b"remark", "request_id", b"request_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1111,6 +1111,7 @@ class SubmitRectificationReportRequest(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     DOCUMENT_HASH_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the command repeatable."""
     name: _builtins.str
@@ -1121,6 +1122,8 @@ class SubmitRectificationReportRequest(_message.Message):
     """Is the report's number."""
     document_hash: _builtins.bytes
     """Is the SHA-256 of the report, 32 bytes."""
+    etag: _builtins.str
+    """Is the tour's etag, when the caller wants the action refused on a stale view."""
     def __init__(
         self,
         *,
@@ -1129,10 +1132,11 @@ class SubmitRectificationReportRequest(_message.Message):
         target: _builtins.str = ...,
         number: _builtins.str = ...,
         document_hash: _builtins.bytes = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_hash", b"document_hash", "name", b"name", "number", b"number", "request_id", b"request_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_hash", b"document_hash", "etag", b"etag", "name", b"name", "number", b"number", "request_id", b"request_id", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
