@@ -2,7 +2,7 @@
 
 One per hazard that needs time. Each stage has a term; a term that runs out opens a supervision case,
 whose ladder climbs until the stage is done. Who planned, answers for the plan or rectified never reinspects
-nor looks back.
+nor looks back; and whoever does, or decides on an extension, does so from outside the responsible unit.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from services.kit.dates import end_of, last_day_before
+    from services.kit.units import judges_itself
     from workflows.activities.accountability import (
         AccountabilityActivities,
         ConcludeSupervision,
@@ -22,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
         OpenSupervision,
     )
     from workflows.activities.hazard import HazardActivities
-    from workflows.payloads import Outer, Term
+    from workflows.payloads import Term
     from workflows.payloads.rectification import (
         WORKFLOW,
         Assign,
@@ -74,6 +75,7 @@ class Rectification:
         self._hand_overs = 0
         self._rectifiers: list[str] = []
         self._planners: list[str] = []
+        self._unit_path = ""
         # Handlers await calendar and recording; without the lock two actions could both pass their checks.
         self._one_action = asyncio.Lock()
 
@@ -156,6 +158,7 @@ class Rectification:
                 raise wrong_state("NO_EXTENSION_ASKED", "decide_extension")
             if extension.requester == action.outer.principal:
                 raise same_person(action.outer.principal, "request_extension", "decide_extension")
+            self._require_outside(action)
             decided = replace(extension, verdict=action.verdict, decider=action.outer.principal)
             granted = action.verdict == "PASS"
             due = end_of(extension.finish_date) if granted else self._hazard.due_time
@@ -187,7 +190,7 @@ class Rectification:
         async with self._one_action:
             self._require("reinspect", "RECTIFIED")
             self._require_still(action.unit)
-            self._require_independent(action.outer, "reinspect")
+            self._require_independent(action, "reinspect")
             terms = self._start.terms
             if action.verdict == "PASS":
                 passed = replace(
@@ -208,7 +211,7 @@ class Rectification:
         async with self._one_action:
             self._require("look_back", "WRITTEN_OFF")
             self._require_still(action.unit)
-            self._require_independent(action.outer, "look_back")
+            self._require_independent(action, "look_back")
             if action.verdict == "PASS":
                 closed = replace(self._hazard, state="CLOSED", due_time=None, look_backer=action.outer.principal)
                 await self._move("closed", closed, action, remark=action.remark)
@@ -268,12 +271,18 @@ class Rectification:
         if due > self._clock.now() + LONGEST_TERM:
             raise refuse("INVALID_FIELD", field=field, problem="over_a_year_ahead")
 
-    def _require_independent(self, outer: Outer, step: str) -> None:
+    def _require_independent(self, action: Judge, step: str) -> None:
         # Over the whole history: who took part in an earlier attempt does not judge a later one either.
-        if outer.principal in self._rectifiers:
-            raise same_person(outer.principal, "rectify", step)
-        if outer.principal in self._planners:
-            raise same_person(outer.principal, "plan", step)
+        person = action.outer.principal
+        if person in self._rectifiers:
+            raise same_person(person, "rectify", step)
+        if person in self._planners:
+            raise same_person(person, "plan", step)
+        self._require_outside(action)
+
+    def _require_outside(self, action: Judge) -> None:
+        if judges_itself(action.unit_paths, self._unit_path):
+            raise refuse("RULE_NOT_MET", rule="judged_from_outside_the_responsible_unit")
 
     async def _move(
         self,
@@ -309,6 +318,7 @@ class Rectification:
             retry_policy=SERVICE_CALL,
         )
         self._hazard = replace(hazard, due_time=recorded.due_time, write_off_time=recorded.write_off_time)
+        self._unit_path = unit_path or self._unit_path
 
     async def _supervise(self) -> None:
         """Open a supervision case for the stage whose term ran out; then only an action ends the wait."""

@@ -8,7 +8,7 @@ from dutyloop.policy.v1 import policy_pb2
 from infra.demo import lists
 from infra.demo.actors import Actor
 from infra.demo.campaign import Campaign
-from infra.demo.cast import Cast, engage
+from infra.demo.cast import Cast, appoint, engage
 from services.kit.dates import day_message
 
 FACTS_DAY, DECISION_DAY, APPEAL_DAY = 68, 72, 76
@@ -77,8 +77,9 @@ async def be_refused(campaign: Campaign, hazard: str) -> list[str]:
     unit = (await cast.supervisor.do("hazard.GetHazard", name=hazard)).unit
     passed = kit_pb2.VERDICT_PASS
     # Two people hold every role their steps ask for: that alone never lets anybody check his own work.
-    every_role = [policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_SUPERVISOR, policy_pb2.ROLE_INSPECTOR]
-    fixer, _ = await engage(cast, "整改督查兼检查员1号", unit, every_role, whole_region=False)
+    checking = [policy_pb2.ROLE_SUPERVISOR, policy_pb2.ROLE_INSPECTOR]
+    fixer, _ = await engage(cast, "园区整改员1号", unit, [policy_pb2.ROLE_RESPONSIBLE_UNIT], whole_region=False)
+    await appoint(cast, fixer, "督查兼检查员1号", cast.office, checking, whole_region=True)
     both_roles = [policy_pb2.ROLE_LIST_EDITOR, policy_pb2.ROLE_LIST_APPROVER]
     drafter, _ = await engage(cast, "清单编制兼审定人1号", cast.office, both_roles, whole_region=True)
     reasons: list[str] = []
@@ -90,6 +91,10 @@ async def be_refused(campaign: Campaign, hazard: str) -> list[str]:
     reasons.append(await fixer.refused("hazard.Reinspect", name=hazard, verdict=passed))
     draft = await _submit_negative_list(cast, drafter)
     reasons.append(await drafter.refused("duty.ApproveResponsibilityList", name=draft))
+
+    # Nor does a colleague check it who did no part of it himself, but has no post outside their unit.
+    colleague, _ = await engage(cast, "园区督查兼检查员1号", unit, checking, whole_region=False)
+    reasons.append(await colleague.refused("hazard.Reinspect", name=hazard, verdict=passed))
 
     # And without the role nobody gets as far: a unit grants itself no time, handlers of facts do not decide,
     # an auditor only reads.

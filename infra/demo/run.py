@@ -38,7 +38,7 @@ AT_LEAST = (
     "task_lists_finished",
 )
 MINIMUM = {"rungs_fired": 5, "refusals": 3, "rung_kinds": 5}
-REFUSALS = (*["SEPARATION_OF_DUTIES"] * 3, *["ROLE_MISSING"] * 3)
+REFUSALS = (*["SEPARATION_OF_DUTIES"] * 3, "RULE_NOT_MET", *["ROLE_MISSING"] * 3)
 """What the house must answer to the attempts of ``accounts.be_refused``, in their order."""
 VISIBLE_SECONDS, VISIBLE_POLL_SECONDS = 60.0, 0.5
 """How long Temporal's list of closed workflows may lag behind the ledger."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.kit.errors import RuleNotMet, UnfitReference, WrongState, invalid
+from services.kit.units import judges_itself
 
 YELLOW = timedelta(days=5)
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
@@ -79,6 +80,15 @@ def check_own_unit(hazard_unit: str, units: Sequence[str]) -> None:
     """The unit to which a hazard is assigned answers for it itself, through its own posts; nobody does so before."""
     if hazard_unit and hazard_unit not in units:
         raise RuleNotMet(rule="unit_answers_for_its_own_hazards")
+
+
+def check_judge(unit_paths: Sequence[str], hazard_unit_path: str) -> None:
+    """A unit neither prolongs its own term nor passes its own work, not even where nobody else inspects.
+
+    A post outside it must do so, if only one of the body above.
+    """
+    if judges_itself(unit_paths, hazard_unit_path):
+        raise RuleNotMet(rule="judged_from_outside_the_responsible_unit")
 
 
 def answers_for(unit_path: str, hazard_unit_path: str) -> bool:

@@ -100,21 +100,18 @@ class HazardService:
 
     async def DecideExtension(self, request: hazard_pb2.DecideExtensionRequest, call: Call) -> hazard_pb2.Hazard:
         """Grant or refuse an extension."""
-        row = await self._hazard(request, call)
-        action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict)}
-        return await self._act(call, request, "decide_extension", action)
+        action = {"verdict": messages.verdict_word(request.verdict)}
+        return await self._judge(call, request, "decide_extension", action)
 
     async def Reinspect(self, request: hazard_pb2.ReinspectRequest, call: Call) -> hazard_pb2.Hazard:
         """Reinspect a rectified hazard."""
-        row = await self._hazard(request, call)
-        action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict), "remark": request.remark}
-        return await self._act(call, request, "reinspect", action)
+        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
+        return await self._judge(call, request, "reinspect", action)
 
     async def LookBack(self, request: hazard_pb2.LookBackRequest, call: Call) -> hazard_pb2.Hazard:
         """Visit again after write-off."""
-        row = await self._hazard(request, call)
-        action = {"unit": row["unit"], "verdict": messages.verdict_word(request.verdict), "remark": request.remark}
-        return await self._act(call, request, "look_back", action)
+        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
+        return await self._judge(call, request, "look_back", action)
 
     async def SuspendSite(self, request: hazard_pb2.SuspendSiteRequest, call: Call) -> hazard_pb2.SiteOrder:
         """Order a suspension."""
@@ -169,6 +166,14 @@ class HazardService:
         row = await self._store.hazard(request.name, call.scope)
         require_etag(request.name, request.etag, row["revision"])
         return row
+
+    async def _judge(self, call: Call, request: Action, update: str, action: dict[str, Any]) -> hazard_pb2.Hazard:
+        """Put a verdict to the case, with the units through whose posts the person judges."""
+        row = await self._hazard(request, call)
+        units = call.units_reaching(row["region_code"], row["unit_path"])
+        unit_paths = [(await self._directory.place(unit)).path for unit in units]
+        rules.check_judge(unit_paths, row["unit_path"])
+        return await self._act(call, request, update, {**action, "unit": row["unit"], "unit_paths": unit_paths})
 
     async def _act(self, call: Call, request: Action, update: str, action: dict[str, Any]) -> hazard_pb2.Hazard:
         workflow_id = rectification.workflow_id(id_of(request.name, "hazards"))

@@ -10,6 +10,7 @@ from services.inspection import draw
 from services.kit.access import Scope
 from services.kit.dates import beijing_date, day_of, time_of
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WindowClosed, WrongState, invalid
+from services.kit.units import is_within
 
 YELLOW = timedelta(days=5)
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
@@ -154,7 +155,7 @@ def freeze_pool(
 
 def is_own_unit(inspector: Inspector, target: Target) -> bool:
     """Tell whether the inspector belongs to the target, to the unit that answers for it, or to one below."""
-    return bool(target.unit_path) and inspector.unit_path.startswith(target.unit_path)
+    return is_within(inspector.unit_path, target.unit_path)
 
 
 def check_drawable(pool: draw.Pool) -> None:

@@ -151,9 +151,10 @@ async def loop(city: City) -> Loop:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def both(city: City) -> Caller:
-    """Somebody who answers for rectification and is an inspector too."""
-    roles = (policy_pb2.ROLE_INSPECTOR, policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_SUPERVISOR)
-    return await city.hires(*roles, unit=city.home.enterprise)
+    """Somebody who answers for the enterprise, and is an inspector and supervisor of the office too."""
+    both = await city.hires(policy_pb2.ROLE_RESPONSIBLE_UNIT, unit=city.home.enterprise)
+    await appoint(city.house, both, city.home.office, policy_pb2.ROLE_INSPECTOR, policy_pb2.ROLE_SUPERVISOR)
+    return both
 
 
 async def test_the_whole_loop(city: City, loop: Loop, both: Caller) -> None:
@@ -224,6 +225,37 @@ async def test_the_whole_loop(city: City, loop: Loop, both: Caller) -> None:
     ]
     kept = {(entry["reason"], entry["method"].rpartition("/")[2]) for entry in await city.house.refusals_of(both.name)}
     assert {("SEPARATION_OF_DUTIES", "DecideExtension"), ("SEPARATION_OF_DUTIES", "Reinspect")} == kept
+
+
+async def test_the_responsible_unit_never_judges_itself(city: City, loop: Loop) -> None:
+    """A unit would prolong its own term, pass its own work and look back on itself, one colleague for the other."""
+    roles = (policy_pb2.ROLE_INSPECTOR, policy_pb2.ROLE_SUPERVISOR)
+    workshop = await create_unit(city.house, city.home.region, ENTERPRISE, parent=city.home.enterprise)
+    colleague, below = [await city.hires(*roles, unit=unit) for unit in (city.home.enterprise, workshop)]
+    elsewhere_too = await city.hires(*roles, unit=city.home.enterprise)
+    await appoint(city.house, elsewhere_too, city.home.office, *roles)
+
+    async def expect_refused(method: Any, request: Any) -> None:
+        before = await loop.read()
+        for judge in (colleague, below):
+            refusal = await judge.refused(method, request)
+            assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "RULE_NOT_MET")
+            assert refusal.metadata == {"rule": "judged_from_outside_the_responsible_unit"}
+        assert await loop.read() == before
+
+    await loop.assign()
+    await loop.plan()
+    await city.responsible.calls(loop.stub.RequestExtension, loop.extension(day(await city.house.now(), 30)))
+    await expect_refused(loop.stub.DecideExtension, loop.decision(kit_pb2.VERDICT_PASS))
+    await city.supervisor.calls(loop.stub.DecideExtension, loop.decision(kit_pb2.VERDICT_PASS))
+    await loop.rectify()
+    await expect_refused(loop.stub.Reinspect, loop.inspection(kit_pb2.VERDICT_PASS))
+    await loop.reinspect()
+    await expect_refused(loop.stub.LookBack, loop.visit(kit_pb2.VERDICT_PASS))
+    closed = await elsewhere_too.calls(loop.stub.LookBack, loop.visit(kit_pb2.VERDICT_PASS))
+    assert (closed.state, closed.look_backer) == (hazard_pb2.HAZARD_STATE_CLOSED, elsewhere_too.name)
+    kept = [entry["method"].rpartition("/")[2] for entry in await city.house.refusals_of(colleague.name)]
+    assert sorted(kept) == ["DecideExtension", "LookBack", "Reinspect"]
 
 
 async def test_who_rectified_never_looks_back(city: City, loop: Loop, both: Caller) -> None:

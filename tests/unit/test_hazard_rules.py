@@ -38,6 +38,26 @@ def test_who_answers_is_of_the_unit_below_or_above_it(path: str, answers: bool) 
     assert rules.answers_for(path, "a/b/") is answers
 
 
+@pytest.mark.parametrize(
+    ("paths", "hazard_path", "refused"),
+    [
+        (["a/b/"], "a/b/", True),
+        (["a/b/c/", "a/b/"], "a/b/", True),
+        (["a/b/", "a/"], "a/b/", False),
+        (["a/bc/"], "a/b/", False),
+        (["a/b/"], "", False),
+    ],
+)
+def test_a_unit_does_not_judge_itself(paths: list[str], hazard_path: str, refused: bool) -> None:
+    """In a small township the office that must rectify would inspect itself; or the body above it could not."""
+    if not refused:
+        return rules.check_judge(paths, hazard_path)
+    with pytest.raises(RuleNotMet) as refusal:
+        rules.check_judge(paths, hazard_path)
+    assert refusal.value.metadata == {"rule": "judged_from_outside_the_responsible_unit"}
+    return None
+
+
 def test_on_the_spot_is_in_a_visit() -> None:
     """What nobody saw would be closed at a desk."""
     hazard = hazard_pb2.Hazard(disposition=hazard_pb2.DISPOSITION_ON_THE_SPOT, remedy="当场更换")

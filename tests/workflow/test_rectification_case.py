@@ -319,6 +319,29 @@ async def test_who_planned_or_answers_never_judges(case: Case) -> None:
     assert (await case.handle.result())["state"] == "CLOSED"
 
 
+async def test_the_responsible_unit_never_judges_itself(case: Case) -> None:
+    """A unit would prolong its own term and pass its own work, one colleague for the other, past the service."""
+    later = (OPENED + timedelta(days=20)).date().isoformat()
+    own, outside = [f"{UNIT}/", f"{UNIT}/workshop/"], [f"{UNIT}/", f"{OTHER_UNIT}/"]
+
+    async def judged_from_outside(update: str) -> None:
+        colleague = "people/colleague"
+        refusal = await refused(case.handle, update, colleague, unit=UNIT, verdict="PASS", unit_paths=own)
+        assert isinstance(refusal, RuleNotMet), update
+        assert refusal.metadata == {"rule": "judged_from_outside_the_responsible_unit"}
+        await act(case.handle, update, colleague, unit=UNIT, verdict="PASS", unit_paths=outside)
+
+    await case.assign(OTHER_UNIT)
+    await case.assign()  # whose post counts is known from the last hand-over
+    await case.plan()
+    await act(case.handle, "request_extension", RESPONSIBLE, unit=UNIT, finish_date=later, reason="late")
+    await judged_from_outside("decide_extension")
+    await case.rectify()
+    await judged_from_outside("reinspect")
+    await judged_from_outside("look_back")
+    assert (await case.handle.result())["state"] == "CLOSED"
+
+
 async def test_a_closure_ends_a_case_that_awaits_its_look_back(case: Case) -> None:
     """The case of a hazard written off would wait for a look-back at a site that no longer exists."""
     await case.assign()

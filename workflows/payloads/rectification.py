@@ -101,12 +101,16 @@ class RequestExtension:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Carries a verdict, PASS or FAIL: on an extension, a reinspection or a look-back."""
+    """Carries a verdict, PASS or FAIL: on an extension, a reinspection or a look-back.
+
+    ``unit_paths`` are those of the units through whose posts the person judges.
+    """
 
     unit: str
     verdict: str
     outer: Outer
     remark: str = ""
+    unit_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,21 +154,23 @@ class HazardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DecideExtension(self, request, context):
-        """Grants or refuses the extension asked for; never by who asked.
+        """Grants or refuses the extension asked for; never by who asked, nor through a post of the responsible unit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reinspect(self, request, context):
-        """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified.
+        """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified, nor through a post
+        of the responsible unit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LookBack(self, request, context):
-        """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified.
+        """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified, nor through a
+        post of the responsible unit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

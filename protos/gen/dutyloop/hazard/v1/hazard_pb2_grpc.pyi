@@ -47,11 +47,15 @@ class HazardServiceStub:
     RequestExtension: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.RequestExtensionRequest, _hazard_pb2.Hazard]
     """Asks for more time, before the term ends."""
     DecideExtension: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.DecideExtensionRequest, _hazard_pb2.Hazard]
-    """Grants or refuses the extension asked for; never by who asked."""
+    """Grants or refuses the extension asked for; never by who asked, nor through a post of the responsible unit."""
     Reinspect: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.ReinspectRequest, _hazard_pb2.Hazard]
-    """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified."""
+    """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified, nor through a post
+    of the responsible unit.
+    """
     LookBack: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.LookBackRequest, _hazard_pb2.Hazard]
-    """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified."""
+    """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified, nor through a
+    post of the responsible unit.
+    """
     SuspendSite: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.SuspendSiteRequest, _hazard_pb2.SiteOrder]
     """Orders a site to suspend production, for one of its open time-limited hazards."""
     ResumeSite: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.ResumeSiteRequest, _hazard_pb2.SiteOrder]
@@ -87,11 +91,15 @@ class HazardServiceAsyncStub(HazardServiceStub):
     RequestExtension: _aio.UnaryUnaryMultiCallable[_hazard_pb2.RequestExtensionRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
     """Asks for more time, before the term ends."""
     DecideExtension: _aio.UnaryUnaryMultiCallable[_hazard_pb2.DecideExtensionRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
-    """Grants or refuses the extension asked for; never by who asked."""
+    """Grants or refuses the extension asked for; never by who asked, nor through a post of the responsible unit."""
     Reinspect: _aio.UnaryUnaryMultiCallable[_hazard_pb2.ReinspectRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
-    """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified."""
+    """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified, nor through a post
+    of the responsible unit.
+    """
     LookBack: _aio.UnaryUnaryMultiCallable[_hazard_pb2.LookBackRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
-    """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified."""
+    """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified, nor through a
+    post of the responsible unit.
+    """
     SuspendSite: _aio.UnaryUnaryMultiCallable[_hazard_pb2.SuspendSiteRequest, _hazard_pb2.SiteOrder]  # type: ignore[assignment]
     """Orders a site to suspend production, for one of its open time-limited hazards."""
     ResumeSite: _aio.UnaryUnaryMultiCallable[_hazard_pb2.ResumeSiteRequest, _hazard_pb2.SiteOrder]  # type: ignore[assignment]
@@ -160,7 +168,7 @@ class HazardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hazard_pb2.DecideExtensionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hazard_pb2.Hazard, _abc.Awaitable[_hazard_pb2.Hazard]]:
-        """Grants or refuses the extension asked for; never by who asked."""
+        """Grants or refuses the extension asked for; never by who asked, nor through a post of the responsible unit."""
 
     @_abc_1.abstractmethod
     def Reinspect(
@@ -168,7 +176,9 @@ class HazardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hazard_pb2.ReinspectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hazard_pb2.Hazard, _abc.Awaitable[_hazard_pb2.Hazard]]:
-        """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified."""
+        """Reinspects a rectified hazard and writes it off or sends it back; never by who rectified, nor through a post
+        of the responsible unit.
+        """
 
     @_abc_1.abstractmethod
     def LookBack(
@@ -176,7 +186,9 @@ class HazardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hazard_pb2.LookBackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hazard_pb2.Hazard, _abc.Awaitable[_hazard_pb2.Hazard]]:
-        """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified."""
+        """Visits again after write-off; a relapse reopens the hazard one grade up. Never by who rectified, nor through a
+        post of the responsible unit.
+        """
 
     @_abc_1.abstractmethod
     def SuspendSite(
