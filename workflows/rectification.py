@@ -141,6 +141,9 @@ class Rectification:
             due = self._hazard.due_time
             if due is None or self._clock.now() >= due:
                 raise refuse("WINDOW_CLOSED", closed=last_day_before(due))
+            if self._hazard.extension is not None and not self._hazard.extension.verdict:
+                # The day would change under the hand of whoever decides on it.
+                raise refuse("RULE_NOT_MET", rule="one_extension_is_asked_for_at_a_time")
             if end_of(action.finish_date) <= due:
                 raise refuse("INVALID_FIELD", field="extension.finish_date", problem="not_after_start")
             self._require_within_cap(end_of(action.finish_date), "extension.finish_date")

@@ -212,6 +212,10 @@ RULES: Mapping[str, tuple[str, str]] = {
         "现场整改的隐患由参加该次检查的人员上报",
         "a hazard rectified on the spot is reported by one of the visit's inspectors",
     ),
+    "one_extension_is_asked_for_at_a_time": (
+        "上一次延期申请作出决定后，方可再次申请",
+        "an extension is asked for once the one asked for before is decided",
+    ),
     "judged_from_outside_the_responsible_unit": (
         "延期、复查和回头看由责任单位及其下属单位以外的岗位办理",
         "a post outside the responsible unit and those below it decides extensions, reinspects and looks back",

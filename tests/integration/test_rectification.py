@@ -258,6 +258,25 @@ async def test_the_responsible_unit_never_judges_itself(city: City, loop: Loop) 
     assert sorted(kept) == ["DecideExtension", "LookBack", "Reinspect"]
 
 
+async def test_an_extension_under_decision_is_not_exchanged(city: City, loop: Loop) -> None:
+    """A supervisor who grants two days would be made to grant a year, asked for while his answer was on its way."""
+    await loop.assign()
+    await loop.plan()
+    now, stub = await city.house.now(), loop.stub
+    two_days, a_year = loop.extension(day(now, 12)), loop.extension(day(now, 300))
+    two_days.request_id = uuid.uuid4().hex
+    asked = await city.responsible.calls(stub.RequestExtension, two_days)
+    refusal = await city.responsible.refused(stub.RequestExtension, a_year)
+    assert (refusal.code, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "RULE_NOT_MET")
+    assert refusal.metadata == {"rule": "one_extension_is_asked_for_at_a_time"}
+    assert asked == await city.responsible.calls(stub.RequestExtension, two_days)
+    granted = await city.supervisor.calls(stub.DecideExtension, loop.decision(kit_pb2.VERDICT_PASS))
+    assert first_instant_after(two_days.extension.finish_date) == granted.due_time.ToDatetime(tzinfo=UTC)
+    a_year.request_id = uuid.uuid4().hex
+    again = await city.responsible.calls(stub.RequestExtension, a_year)
+    assert again.extension.verdict == kit_pb2.VERDICT_UNSPECIFIED
+
+
 async def test_who_rectified_never_looks_back(city: City, loop: Loop, both: Caller) -> None:
     """The one who did the work would vouch that it lasted."""
     await loop.assign()

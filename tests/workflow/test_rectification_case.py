@@ -342,6 +342,26 @@ async def test_the_responsible_unit_never_judges_itself(case: Case) -> None:
     assert (await case.handle.result())["state"] == "CLOSED"
 
 
+async def test_an_extension_under_decision_is_not_exchanged(case: Case) -> None:
+    """A supervisor who grants two days would be made to grant a year, asked for while his answer was on its way."""
+    await case.assign()
+    await case.plan()
+
+    def ask(days: int) -> dict[str, Any]:
+        day = (OPENED + timedelta(days=days)).date().isoformat()
+        return {"unit": UNIT, "finish_date": day, "reason": "late"}
+
+    await act(case.handle, "request_extension", RESPONSIBLE, **ask(12))
+    refusal = await refused(case.handle, "request_extension", RESPONSIBLE, **ask(300))
+    assert isinstance(refusal, RuleNotMet)
+    assert refusal.metadata == {"rule": "one_extension_is_asked_for_at_a_time"}
+    await case.judge("decide_extension", "FAIL", SUPERVISOR)
+    await act(case.handle, "request_extension", RESPONSIBLE, **ask(14))
+    await case.judge("decide_extension", "PASS", SUPERVISOR)
+    assert (await case.read()).due_time == end_of(14)
+    await case.end()
+
+
 async def test_a_closure_ends_a_case_that_awaits_its_look_back(case: Case) -> None:
     """The case of a hazard written off would wait for a look-back at a site that no longer exists."""
     await case.assign()

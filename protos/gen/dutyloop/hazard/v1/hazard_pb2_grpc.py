@@ -147,7 +147,7 @@ class HazardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequestExtension(self, request, context):
-        """Asks for more time, before the term ends.
+        """Asks for more time, before the term ends; once what was asked for before is decided.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

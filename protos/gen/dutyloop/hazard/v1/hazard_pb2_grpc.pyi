@@ -45,7 +45,7 @@ class HazardServiceStub:
     SubmitRectification: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.SubmitRectificationRequest, _hazard_pb2.Hazard]
     """Reports the hazard rectified, with evidence."""
     RequestExtension: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.RequestExtensionRequest, _hazard_pb2.Hazard]
-    """Asks for more time, before the term ends."""
+    """Asks for more time, before the term ends; once what was asked for before is decided."""
     DecideExtension: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.DecideExtensionRequest, _hazard_pb2.Hazard]
     """Grants or refuses the extension asked for; never by who asked, nor through a post of the responsible unit."""
     Reinspect: _grpc.UnaryUnaryMultiCallable[_hazard_pb2.ReinspectRequest, _hazard_pb2.Hazard]
@@ -89,7 +89,7 @@ class HazardServiceAsyncStub(HazardServiceStub):
     SubmitRectification: _aio.UnaryUnaryMultiCallable[_hazard_pb2.SubmitRectificationRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
     """Reports the hazard rectified, with evidence."""
     RequestExtension: _aio.UnaryUnaryMultiCallable[_hazard_pb2.RequestExtensionRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
-    """Asks for more time, before the term ends."""
+    """Asks for more time, before the term ends; once what was asked for before is decided."""
     DecideExtension: _aio.UnaryUnaryMultiCallable[_hazard_pb2.DecideExtensionRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
     """Grants or refuses the extension asked for; never by who asked, nor through a post of the responsible unit."""
     Reinspect: _aio.UnaryUnaryMultiCallable[_hazard_pb2.ReinspectRequest, _hazard_pb2.Hazard]  # type: ignore[assignment]
@@ -160,7 +160,7 @@ class HazardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hazard_pb2.RequestExtensionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hazard_pb2.Hazard, _abc.Awaitable[_hazard_pb2.Hazard]]:
-        """Asks for more time, before the term ends."""
+        """Asks for more time, before the term ends; once what was asked for before is decided."""
 
     @_abc_1.abstractmethod
     def DecideExtension(
