@@ -374,6 +374,14 @@ def as_refusal(error: Exception, rule: MethodRule, call: Call | None) -> DomainE
     return Internal()
 
 
+class _OpenHealth(HealthServicer):
+    """Health for callers without a token: they may ask, but hold no stream, each of which would take a place."""
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802
+        """Refuse: a client that watches takes this for an answer, and asks no more."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "unimplemented")
+
+
 class _AuthenticatedReflection(ReflectionServicer):
     """Server reflection for callers with a valid token only."""
 
@@ -400,7 +408,7 @@ async def start(
     """
     server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=settings.max_concurrent_calls * 4)
     server.add_generic_rpc_handlers(tuple(guard.handlers(service) for service in services))
-    servicer = HealthServicer()
+    servicer = _OpenHealth()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     names = [service.descriptor.full_name for service in services]
     reflection = _AuthenticatedReflection(

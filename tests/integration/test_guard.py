@@ -120,6 +120,13 @@ async def test_health_is_open_to_everybody(city: City) -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_nobody_watches_the_health_without_end(city: City) -> None:
+    """A stranger could hold so many streams, which count and need no token, that every call is refused."""
+    stub: Any = health_pb2_grpc.HealthStub(city.house.channel)
+    refusal = await status_of(anext(aiter(stub.Watch(health_pb2.HealthCheckRequest(service=""), timeout=5))))
+    assert grpc.StatusCode.UNIMPLEMENTED is refusal.code
+
+
 @pytest.mark.parametrize("scheme", ["Bearer {}", "bearer {}", "BEARER {}"], ids=["title", "lower", "upper"])
 async def test_the_scheme_s_case_does_not_matter(city: City, scheme: str) -> None:
     """RFC 9110 says so: clients that write it in small letters would be locked out."""
