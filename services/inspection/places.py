@@ -1,8 +1,8 @@
 """What tours and visits must know of the directory: units, sites, and inspectors as they stand now."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.policy.v1 import policy_pb2
@@ -13,6 +13,7 @@ from services.kit.errors import NotFound, invalid
 
 CONCURRENT_LOOKUPS = 16
 """Well below the calls that a process reserves for its own services."""
+T = TypeVar("T")
 
 
 class Places:
@@ -58,7 +59,7 @@ class Places:
 
     async def targets(self, names: Sequence[str], field: str) -> list[Target]:
         """Return every target, in order."""
-        return await asyncio.gather(*(self.target(name, f"{field}[{index}]") for index, name in enumerate(names)))
+        return await _all(self.target(name, f"{field}[{index}]") for index, name in enumerate(names))
 
     async def inspector(self, person: str, field: str) -> Inspector:
         """Return a person with what makes him an inspector. Raises InvalidFields naming ``field``."""
@@ -79,9 +80,18 @@ class Places:
 
     async def inspectors(self, people: Sequence[str], field: str) -> list[Inspector]:
         """Return every person, in order."""
-        lookups = (self.inspector(person, f"{field}[{index}]") for index, person in enumerate(people))
-        return await asyncio.gather(*lookups)
+        return await _all(self.inspector(person, f"{field}[{index}]") for index, person in enumerate(people))
 
     async def _ask(self, method: Any, request: Any) -> Any:
         async with self._lookups:
             return await self._clients.call(method, request)
+
+
+async def _all(lookups: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what is found, in order. The first look-up that is refused ends the others, and the calls they make."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(lookup) for lookup in lookups]
+    except ExceptionGroup as refusals:
+        raise refusals.exceptions[0] from None
+    return [task.result() for task in tasks]
