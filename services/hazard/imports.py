@@ -71,8 +71,12 @@ SET problem = 'duplicate'
 WHERE problem IS NULL AND known AND faulty_column IS NOT NULL
 """
 
-LOCK_ORDERS = "LOCK TABLE site_order IN SHARE MODE"
-"""No order is made until the import has committed. A lock per site would fill the server's lock table."""
+LOCK_COUNTIES = """
+SELECT pg_advisory_xact_lock_shared(hashtextextended('closures ' || county, 0))
+FROM (SELECT DISTINCT left(region_code, 6) AS county FROM import_row WHERE problem IS NULL AND NOT known) AS counties
+"""
+"""No site of these counties is closed down until the import has committed, which takes long enough that all other
+orders, and closures elsewhere, must not wait for it. A lock per site would fill the server's lock table."""
 
 REFUSE_CLOSED_SITES = """
 UPDATE import_row
@@ -203,7 +207,7 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
         await connection.execute(REFUSE_REPEATED, timeout=IMPORT_SECONDS)
         await connection.execute(FIND_KNOWN, register, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
-        await connection.execute(LOCK_ORDERS)
+        await connection.execute(LOCK_COUNTIES, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CLOSED_SITES, timeout=IMPORT_SECONDS)
         start = rectification.RectificationStart("", call.now, due, "", "")
         inserted = portions(

@@ -209,6 +209,10 @@ class HazardStore:
             order_time, resume_time, resumer
     """
     TIE_HAZARD = "UPDATE hazard SET revision = revision + 1, site_order = $2 WHERE id = $1"
+    # Before the site, so that its reports need not wait where the closure waits for an import; see imports.
+    LOCK_COUNTY_OF_HAZARD = """
+        SELECT pg_advisory_xact_lock(hashtextextended('closures ' || left(region_code, 6), 0)) FROM hazard WHERE id = $1
+    """
     SELECT_UNDER_WAY = "SELECT id FROM hazard WHERE site = $1 AND state <> 'CLOSED' ORDER BY id FOR UPDATE"
 
     async def order(
@@ -219,6 +223,8 @@ class HazardStore:
         identifier = call.new_id()
         name = name_of("siteOrders", identifier)
         async with self._database.command(call) as tx:
+            if kind == "CLOSE_DOWN":
+                await tx.execute(self.LOCK_COUNTY_OF_HAZARD, hazard_id)
             await tx.execute(self.LOCK_SITE, site)
             hazard = await tx.fetchrow(self.LOCK_HAZARD, hazard_id)
             if hazard is None:

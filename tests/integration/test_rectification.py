@@ -701,16 +701,24 @@ async def test_a_closed_site_s_open_hazards_are_written_off(city: City) -> None:
 
 
 @contextlib.asynccontextmanager
-async def under_way(house: RunningHouse, sql: str, *arguments: object) -> AsyncIterator[None]:
+async def under_way(house: RunningHouse, sql: str, *arguments: object) -> "AsyncIterator[asyncpg.Connection[Any]]":
     """Hold open a transaction of somebody else's, as one does whose commit is still to come; it commits at the end."""
     url = required(house.settings.database_url, "database_url").get_secret_value()
     connection = await asyncpg.connect(url, user=OWNER, password=role_password(house.settings, OWNER))
     try:
         async with connection.transaction():
             await connection.execute(sql, *arguments)
-            yield
+            yield connection
     finally:
         await connection.close()
+
+
+async def somebody_waits(house: RunningHouse, locktype: str) -> None:
+    """Wait until somebody waits for such a lock."""
+    sql = "SELECT FROM pg_locks WHERE locktype = $1 AND NOT granted"
+    async with asyncio.timeout(SOON_SECONDS):
+        while not await house.fetch(sql, locktype):
+            await asyncio.sleep(0.02)
 
 
 async def test_reports_and_orders_on_one_site_do_not_pass_each_other(city: City) -> None:
@@ -736,9 +744,10 @@ async def test_reports_and_orders_on_one_site_do_not_pass_each_other(city: City)
         await Loop(city, name).until(hazard_pb2.HAZARD_STATE_CLOSED)
 
 
-INSERT_CLOSURE = """
-    INSERT INTO hazard.site_order (id, site, region_code, kind, unit, instrument_number, hazard_id, orderer, order_time)
-    VALUES ($1, $2, '1303', 'CLOSE_DOWN', 'units/u', $1, $3, 'people/p', $4)
+INSERT_HAZARD = """
+    INSERT INTO hazard.hazard (id, site, grade, disposition, description, state, region_code, reporter, open_time,
+        legacy_id)
+    VALUES ($1, 'sites/s', 'GENERAL', 'TIME_LIMITED', 'd', 'REPORTED', '1303', 'people/p', $2, $1)
 """
 
 
@@ -787,13 +796,47 @@ async def test_a_closed_site_s_open_hazards_are_not_imported(city: City) -> None
         legacy_hazard(2, legacy_id, opened, earlier),
         legacy_hazard(3, legacy_id, opened),
     )
-    async with under_way(city.house, INSERT_CLOSURE, uuid.uuid4().hex, site, hazard["id"], now):
+    closure = hazard_pb2.CloseDownSiteRequest(
+        site=site, hazard=f"hazards/{hazard['id']}", instrument_number=uuid.uuid4().hex
+    )
+    async with under_way(city.house, "SELECT FROM hazard.hazard WHERE id = $1 FOR UPDATE", hazard["id"]):
+        closing = asyncio.create_task(city.supervisor.calls(stub.CloseDownSite, closure))
+        await somebody_waits(city.house, "transactionid")
         importing = asyncio.create_task(city.house.operator.sends(stub.ImportHazards, legacy_hazards(*rows)))
-        await asyncio.sleep(0.5)
-        assert not importing.done()
+        await somebody_waits(city.house, "advisory")
+    await closing
     report = await importing
     assert (report.created, report.unchanged, report.rejected) == (1, 1, 1)
     assert [(error.row, error.column) for error in report.errors] == [(3, "site_legacy_id")]
+
+
+async def test_an_import_holds_up_nothing_but_closures_in_its_counties(city: City) -> None:
+    """While one county moves its ledger, which takes minutes, nobody in the country could stop a dangerous site."""
+    legacy_id, site = await legacy_site(city, city.home.enterprise)
+    stub, now, known = city.house.hazard, await city.house.now(), await city.reports(site=site)
+    rows = legacy_hazards(legacy_hazard(1, legacy_id, day(now, -30)))
+    next_door = city.next_door
+    farther = await create_site(city.house, next_door.region, next_door.enterprise)
+    elsewhere = await city.reports(next_door.people[policy_pb2.ROLE_INSPECTOR], site=farther)
+    supervisor_elsewhere = next_door.people[policy_pb2.ROLE_SUPERVISOR]
+
+    def order(of: Any, hazard: hazard_pb2.Hazard) -> Any:
+        return of(site=hazard.site, hazard=hazard.name, instrument_number=uuid.uuid4().hex)
+
+    async with under_way(city.house, INSERT_HAZARD, f"{legacy_id}-1", now) as other:
+        importing = asyncio.create_task(city.house.operator.sends(stub.ImportHazards, rows))
+        await somebody_waits(city.house, "transactionid")
+        await city.supervisor.calls(stub.SuspendSite, order(hazard_pb2.SuspendSiteRequest, known))
+        await supervisor_elsewhere.calls(stub.CloseDownSite, order(hazard_pb2.CloseDownSiteRequest, elsewhere))
+        closure = order(hazard_pb2.CloseDownSiteRequest, known)
+        closing = asyncio.create_task(city.supervisor.calls(stub.CloseDownSite, closure))
+        await somebody_waits(city.house, "advisory")
+        await other.execute("DELETE FROM hazard.hazard WHERE id = $1", f"{legacy_id}-1")
+    assert (await importing).created == 1
+    await closing
+    (imported,) = await city.house.fetch("SELECT id FROM hazard.hazard WHERE legacy_id = $1", f"{legacy_id}-1")
+    for name in (known.name, f"hazards/{imported['id']}"):
+        await Loop(city, hazard_pb2.Hazard(name=name)).until(hazard_pb2.HAZARD_STATE_CLOSED)
 
 
 async def test_an_imported_hazard_always_has_somebody_who_answers(city: City) -> None:
