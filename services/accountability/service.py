@@ -12,8 +12,8 @@ from services.accountability.references import References
 from services.accountability.store import Opening, Place, SupervisionStore
 from services.kit.call import Call
 from services.kit.cases import Action, Seen
-from services.kit.db import UNREACHABLE, Database, Row, outer_of, require_etag
-from services.kit.errors import NotFound, Overloaded, UnfitReference, invalid
+from services.kit.db import Database, Row, outer_of, require_etag
+from services.kit.errors import NotFound, UnfitReference, invalid
 from services.kit.logs import logger
 from services.kit.names import id_of
 from services.kit.paging import page_of
@@ -261,7 +261,7 @@ class AccountabilityService:
         while True:
             try:
                 return await self._supervision.install_presets()
-            except (*UNREACHABLE, Overloaded) as error:
+            except Exception as error:  # noqa: BLE001 (the loop must outlive any outage; the cause is logged)
                 logger().warning("presets_not_installed", error=type(error).__name__)
                 await asyncio.sleep(PRESET_PAUSE_SECONDS)
 

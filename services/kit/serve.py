@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -96,8 +96,21 @@ async def _connect(settings: Settings, name: str) -> Database:
     raise AssertionError("unreachable: the last attempt raises")
 
 
+async def _keep_running(loop: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Run a loop beside the calls. One that fails ends the process, which would else keep half of its promises."""
+    try:
+        await loop
+    except Exception as error:
+        logs.logger().error("background_loop_failed", exc_info=error)
+        stop.set()
+        raise
+
+
 async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
-    """Serve the named services until ``stop`` is set; then finish what is in flight and close."""
+    """Serve the named services until ``stop`` is set; then finish what is in flight and close.
+
+    Raises what a background loop failed of.
+    """
     clients = Clients(settings, names[0] if len(names) == 1 else "host")
     house = House(settings, clients, await temporal.connect(settings) if settings.codec_keys_file else None)
     databases = [await _connect(settings, name) for name in names]
@@ -117,20 +130,24 @@ async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
     logs.logger().info("serving", services=list(names), address=settings.listen_address)
-    loops = [asyncio.create_task(loop()) for service in services for loop in service.background()]
     kept = timedelta(days=settings.command_retention_days)
-    loops += [asyncio.create_task(keep_house(database, kept)) for database in databases]
+    loops = [loop() for service in services for loop in service.background()]
+    loops += [keep_house(database, kept) for database in databases]
+    running = [asyncio.create_task(_keep_running(loop, stop)) for loop in loops]
     try:
         await stop.wait()
     finally:
         await health.enter_graceful_shutdown()
         await grpc_server.stop(settings.shutdown_grace_seconds)
-        for task in loops:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
         await clients.close()
         for database in databases:
             await database.close()
+    for task in running:
+        if not task.cancelled():
+            task.result()
 
 
 def run(names: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from dutyloop.hazard.v1.hazard_pb2_grpc import HazardServiceStub
 from infra.embedded.postgres import OWNER, EmbeddedPostgres
 from infra.embedded.process import free_port, write_private
 from services.directory.bootstrap import bootstrap
+from services.duty.service import DutyService
 from services.kit import db
 from services.kit.failures import Failure
 from services.kit.migrate import migrate
@@ -110,6 +111,20 @@ async def test_a_login_that_the_database_refuses_is_told(
     with pytest.raises(Failure) as told:
         await migrate(elsewhere)
     assert told.value.worded("zh-CN") == "无法连接数据库：连接被拒绝"
+
+
+async def test_a_service_whose_loop_fails_ends(city: City, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would go on answering while its cases are told nothing any more, and nobody would notice."""
+
+    async def failing() -> None:
+        raise LookupError("nobody expected this")
+
+    monkeypatch.setattr(DutyService, "background", lambda _: (failing,))
+    shared = city.house.settings
+    assert shared.database_secrets is not None
+    own = apart(shared, only("duty", shared.database_secrets, tmp_path))
+    with pytest.raises(LookupError):
+        await asyncio.wait_for(serve(own, ("duty",), asyncio.Event()), 20)
 
 
 async def test_migrating_needs_the_owners_password_only(

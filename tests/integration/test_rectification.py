@@ -717,7 +717,9 @@ async def somebody_waits(house: RunningHouse, locktype: str) -> None:
     """Wait until somebody waits for such a lock."""
     sql = "SELECT FROM pg_locks WHERE locktype = $1 AND NOT granted"
     async with asyncio.timeout(SOON_SECONDS):
-        while not await house.fetch(sql, locktype):
+        while True:
+            if await house.fetch(sql, locktype):
+                return
             await asyncio.sleep(0.02)
 
 
