@@ -21,10 +21,18 @@ Place: TypeAlias = "Connection | None"
 ACQUIRE_SECONDS = 1.0
 
 
+class Misused(Exception):
+    """Our own code has used a sound connection wrongly: asyncpg says so by the class by which it tells of dead ones."""
+
+
 def is_sound(connection: Connection) -> bool:
     """Tell whether a connection is open and outside any transaction."""
+    return _is_open(connection) and not connection.is_in_transaction()
+
+
+def _is_open(connection: Connection) -> bool:
     try:
-        return not connection.is_closed() and not connection.is_in_transaction()
+        return not connection.is_closed()
     except asyncpg.InterfaceError:  # it died, and the pool has taken it back by itself
         return False
 
@@ -139,4 +147,7 @@ class Borrowed:
         if kind is None or issubclass(kind, DomainError):  # refused by our own code, between queries
             await self._leases.give_back(self._connection)
         else:
+            misused = issubclass(kind, asyncpg.InterfaceError) and _is_open(self._connection)
             await self._leases.end(self._connection)
+            if misused:
+                raise Misused from error

@@ -10,12 +10,15 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from dutyloop.duty.v1 import duty_pb2
 from infra.embedded.postgres import EmbeddedPostgres
 from services.kit import db
 from services.kit.db import Database
-from services.kit.errors import NotFound, Overloaded
+from services.kit.errors import DomainError, Internal, NotFound, Overloaded, ServiceUnavailable
 from services.kit.gather import ASKED
 from services.kit.leases import ACQUIRE_SECONDS, Connection, is_sound
+from services.kit.policy import method_rules
+from services.kit.server import as_refusal
 from services.kit.settings import Settings
 from tests.integration.conftest import NewDatabase
 
@@ -114,6 +117,23 @@ async def test_a_shared_read_that_is_cut_is_told_to_all_who_share_it(room: Room)
             await asked
     rows = await asyncio.gather(*(room.database.row(ECHO, key) for key in "abc"))
     assert [row and row["id"] for row in rows] == ["a", "b", "c"]
+    await room.check_whole()
+
+
+async def test_our_own_mistake_is_told_from_an_outage(room: Room) -> None:
+    """A bug would be answered "try again later", for ever, and leave no traceback to find it by."""
+    rule = next(method_rules(duty_pb2.DESCRIPTOR.services_by_name["DutyService"]))
+
+    async def answer_to(sql: str, *arguments: object) -> type[DomainError]:
+        with pytest.raises(Exception) as failed:
+            async with room.database.connection() as connection, connection.transaction():
+                await connection.execute(sql, *arguments)
+                await connection.execute("SELECT 1")
+        return type(as_refusal(failed.value, rule, None))
+
+    for mistaken in (("SELECT $1::text",), ("SELECT $1::int", "one"), ("SELECT $1::text", "one", "two")):
+        assert await answer_to(*mistaken) is Internal
+    assert await answer_to("SELECT pg_terminate_backend(pg_backend_pid())") is ServiceUnavailable
     await room.check_whole()
 
 
