@@ -68,16 +68,13 @@ class References:
         """Raise InvalidFields on an unknown region."""
         await self._existing(self._clients.directory.GetRegion, directory_pb2.GetRegionRequest(name=region), field)
 
-    async def require_person(self, call: Call, person: str, near: str, field: str) -> None:
+    async def require_person(self, call: Call, person: str, field: str) -> None:
         """Raise InvalidFields unless the person holds, or held of late, a post within the caller's reach.
 
-        ``near`` is a unit in which that post may well be. An unknown person is answered the same as a foreign one.
+        An unknown person is answered the same as a foreign one.
         """
-        known = await self._existing(
-            self._clients.directory.GetPerson, directory_pb2.GetPersonRequest(name=person), field
-        )
-        posts = await self._posts_held(person, call.now, since=call.now - LATELY)
-        for unit in await self._units_of(posts, (near, known.unit)):
+        held = await self._offices.held_by(person, beijing_date(call.now), beijing_date(call.now - LATELY))
+        for unit in {each.unit: None for each in held}:
             place = await self.place(unit, field)
             if call.scope.covers(place.region_code, place.unit_path):
                 return
@@ -146,7 +143,7 @@ class References:
         opened, whichever unit it is in: a leader answers for a matter of a unit below by the leader's own
         list. Where those posts had none, the list of the unit counts.
         """
-        held = [post] if post else await self._posts_held(subject, at)
+        held = [post] if post else [each.post for each in await self._offices.held_by(subject, beijing_date(at))]
         names = [each.name for one in held for each in await self._lists_in_force(at, post=one)]
         if not names:
             names = [each.name for each in await self._lists_in_force(at, unit=unit) if not each.post]
@@ -181,22 +178,6 @@ class References:
         if found.state != plan_pb2.TASK_STATE_DONE:
             return None
         return Completion(found.submitter, time_of(found.submit_time))
-
-    async def _posts_held(self, person: str, at: datetime, since: datetime | None = None) -> list[str]:
-        """Return the posts that a person held at a time, or at any time from ``since`` on."""
-        return await self._offices.held_by(person, beijing_date(at), beijing_date(since or at))
-
-    async def _units_of(self, posts: Sequence[str], near: Sequence[str]) -> list[str]:
-        """Return the units of posts. Directory finds posts by unit only: those near are tried before all others."""
-        wanted, units = set(posts), list[str]()
-        for unit in (*dict.fromkeys(near), ""):
-            if not wanted:
-                break
-            async for each in self._offices.posts(unit):
-                if each.name in wanted:
-                    wanted.discard(each.name)
-                    units.append(each.unit)
-        return units
 
     async def _lists_in_force(
         self, at: datetime, *, unit: str = "", post: str = ""

@@ -292,7 +292,7 @@ class AccountabilityService:
         if case.post:
             await self._references.require_post_of(case.unit, case.post, "supervision_case.post")
         if case.person:
-            await self._references.require_person(call, case.person, case.unit, "supervision_case.person")
+            await self._references.require_person(call, case.person, "supervision_case.person")
         if case.hazard:
             await self._references.require_hazard(call, case.hazard, "supervision_case.hazard")
         if case.task:
@@ -304,7 +304,7 @@ class AccountabilityService:
         """Check whom a person names; where a workflow names nobody known, the unit's head answers instead."""
         field = "accountability_case.subject"
         if not call.internal:
-            return await self._references.require_person(call, case.subject, case.unit, field)
+            return await self._references.require_person(call, case.subject, field)
         if await self._references.is_known(case.subject):
             return None
         head = await self._references.head_of(case.unit, call.now)

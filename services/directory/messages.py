@@ -95,6 +95,7 @@ def appointment_message(row: Row) -> directory_pb2.Appointment:
         name=name_of("appointments", row["id"]),
         post=name_of("posts", row["post_id"]),
         person=name_of("people", row["person_id"]),
+        unit=name_of("units", row["unit_id"]),
     )
     set_day(message.start_date, row["start_date"])
     if row["end_date"] is not None:

@@ -280,7 +280,7 @@ class Store:
     INSERT_APPOINTMENT = """
     INSERT INTO appointment (id, post_id, person_id, start_date, end_date, region_code, unit_path)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
-    RETURNING id, post_id, person_id, start_date, end_date
+    RETURNING id, post_id, person_id, start_date, end_date, (SELECT unit_id FROM post WHERE post.id = post_id)
     """
 
     async def appoint(
@@ -328,7 +328,7 @@ class Store:
     UPDATE appointment
     SET end_date = $2
     WHERE id = $1
-    RETURNING id, post_id, person_id, start_date, end_date
+    RETURNING id, post_id, person_id, start_date, end_date, (SELECT unit_id FROM post WHERE post.id = post_id)
     """
 
     async def end_appointment(self, call: Call, name: str, asked: date | None) -> directory_pb2.Appointment:
@@ -353,7 +353,7 @@ class Store:
             return tx.answer(answer)
 
     LIST_APPOINTMENTS = """
-    SELECT id, post_id, person_id, start_date, end_date
+    SELECT id, post_id, person_id, start_date, end_date, (SELECT unit_id FROM post WHERE post.id = post_id)
     FROM appointment
     WHERE (region_code ^@ ANY($1::text[]) OR unit_path ^@ ANY($2::text[]))
         AND ($3 = '' OR post_id = $3)

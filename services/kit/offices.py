@@ -52,7 +52,7 @@ class Offices:
     directory: DirectoryServiceStub
 
     def posts(self, unit: str) -> AsyncIterator[directory_pb2.Post]:
-        """Yield the posts of a unit, of every unit when it is ''."""
+        """Yield the posts of a unit."""
         request = directory_pb2.ListPostsRequest(page_size=PAGE, unit=unit)
         return pages(self.ask, self.directory.ListPosts, request, "posts")
 
@@ -69,10 +69,10 @@ class Offices:
             return each.person
         return ""
 
-    async def held_by(self, person: str, last: date, first: date | None = None) -> list[str]:
-        """Return the posts that a person holds on a day, or held on any day from ``first`` to it."""
+    async def held_by(self, person: str, last: date, first: date | None = None) -> list[directory_pb2.Appointment]:
+        """Return by what a person holds posts on a day, or held any on a day from ``first`` to it."""
         request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, person=person)
-        return [each.post async for each in self._appointments(request, first or last, last)]
+        return [each async for each in self._appointments(request, first or last, last)]
 
     async def _appointments(
         self, request: directory_pb2.ListAppointmentsRequest, first: date, last: date
