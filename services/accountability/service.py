@@ -12,6 +12,7 @@ from services.accountability.references import References
 from services.accountability.store import Opening, Place, SupervisionStore
 from services.kit.call import Call
 from services.kit.cases import Action, Seen
+from services.kit.clock import wall_clock
 from services.kit.db import Database, Row, outer_of, require_etag
 from services.kit.errors import NotFound, UnfitReference, invalid
 from services.kit.logs import logger
@@ -260,7 +261,7 @@ class AccountabilityService:
     async def _install_presets(self) -> None:
         while True:
             try:
-                return await self._supervision.install_presets()
+                return await self._supervision.install_presets(await wall_clock())
             except Exception as error:  # noqa: BLE001 (the loop must outlive any outage; the cause is logged)
                 logger().warning("presets_not_installed", error=type(error).__name__)
                 await asyncio.sleep(PRESET_PAUSE_SECONDS)
@@ -273,7 +274,7 @@ class AccountabilityService:
 
     async def _policy_for(self, name: str, place: Place, call: Call) -> Row:
         if not name:
-            return await self._supervision.nearest_policy(place.region_code)
+            return await self._supervision.nearest_policy(place.region_code, call.now)
         field = "supervision_case.escalation_policy"
         try:
             row = await self._supervision.policy(name, field)

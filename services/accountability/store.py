@@ -1,5 +1,6 @@
 """Policies and supervision cases in PostgreSQL, with the rungs that fired."""
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +12,11 @@ from services.accountability import messages, presets, rules
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
-from services.kit.db import Database, Outer, require_seen
+from services.kit.db import Database, Outer, Repeated, require_seen
 from services.kit.errors import NotFound, StaleEtag
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
+from services.kit.own_calls import own_call
 from services.kit.paging import Page
 from workflows.payloads import supervision
 
@@ -50,23 +52,47 @@ class Opening:
     due_time: datetime
 
 
+def _created(policy: asyncpg.Record) -> Event:
+    """Return the entry of a policy's new version."""
+    objects = [name_of("escalationPolicies", policy["id"])]
+    if policy["region_code"]:
+        objects.append(name_of("regions", policy["region_code"]))
+    return Event(
+        "accountability.escalation_policy.created",
+        objects,
+        {key: policy[key] for key in ("code", "version", "display_name", "rungs", "source", "statutory")},
+        policy["region_code"],
+    )
+
+
 class SupervisionStore:
     """Reads and writes of policies, supervision cases and measures."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    INSERT_PRESET = """
+    SELECT_POLICY = "SELECT " + POLICY_COLUMNS + " FROM escalation_policy WHERE id = $1"
+    INSERT_PRESET = (
+        """
         INSERT INTO escalation_policy (id, code, version, display_name, region_code, rungs, source, statutory,
             creator, create_time)
         VALUES ($1, $2, $3, $4, $5, $6, $7, false, '', $8)
         ON CONFLICT DO NOTHING
-    """
+        RETURNING
+        """
+        + POLICY_COLUMNS
+    )
 
-    async def install_presets(self) -> None:
+    async def install_presets(self, now: datetime) -> None:
         """Install the presets that are not there yet."""
         for preset in presets.PRESETS:
-            await self._database.execute(
+            if await self._database.fetchrow(self.SELECT_POLICY, preset.id) is None:
+                with contextlib.suppress(Repeated):  # another process was first
+                    await self._install(own_call("accountability", "install_presets", now, preset.id), preset)
+
+    async def _install(self, call: Call, preset: presets.Preset) -> None:
+        async with self._database.command(call) as tx:
+            row = await tx.fetchrow(
                 self.INSERT_PRESET,
                 preset.id,
                 preset.code,
@@ -77,6 +103,10 @@ class SupervisionStore:
                 preset.source,
                 presets.PRESET_TIME,
             )
+            if row is None:
+                raise Repeated
+            tx.record(_created(row))
+            tx.answer(messages.policy_message(row))
 
     LOCK_CODE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7302117402))"
     INSERT_POLICY = (
@@ -113,24 +143,8 @@ class SupervisionStore:
                 call.now,
             )
             assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
-            tx.record(
-                Event(
-                    "accountability.escalation_policy.created",
-                    [name_of("escalationPolicies", identifier), policy.region],
-                    {
-                        "code": row["code"],
-                        "version": row["version"],
-                        "display_name": row["display_name"],
-                        "rungs": row["rungs"],
-                        "source": row["source"],
-                        "statutory": row["statutory"],
-                    },
-                    region_code,
-                )
-            )
+            tx.record(_created(row))
             return tx.answer(messages.policy_message(row))
-
-    SELECT_POLICY = "SELECT " + POLICY_COLUMNS + " FROM escalation_policy WHERE id = $1"
 
     async def policy(self, name: str, field: str = "name") -> asyncpg.Record:
         """Return one version of a policy. Raises NotFound."""
@@ -150,11 +164,11 @@ class SupervisionStore:
         """
     )
 
-    async def nearest_policy(self, region_code: str) -> asyncpg.Record:
+    async def nearest_policy(self, region_code: str, now: datetime) -> asyncpg.Record:
         """Return the latest policy of the nearest region that has one; a preset where none has."""
         row = await self._database.fetchrow(self.NEAREST_POLICY, region_code)
         if row is None:
-            await self.install_presets()
+            await self.install_presets(now)
             row = await self._database.fetchrow(self.NEAREST_POLICY, region_code)
         assert row is not None  # noqa: S101 (presets serve every region)
         return row

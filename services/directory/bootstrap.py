@@ -6,32 +6,17 @@ Only here can a nationwide unit come to be: the API requires a region of every u
 from datetime import UTC, date, datetime
 
 from dutyloop.directory.v1 import directory_pb2
-from dutyloop.policy.v1 import policy_pb2
 from services.kit import db
-from services.kit.access import EVERYWHERE
 from services.kit.call import Call
-from services.kit.crypto import digest
 from services.kit.db import Database, Repeated
 from services.kit.ledger import Event
 from services.kit.migrate import OWNER
-from services.kit.policy import MethodRule
+from services.kit.own_calls import own_call
 from services.kit.settings import Settings
 
 OPERATOR = "people/operator"
 IN_OFFICE_SINCE = date(2000, 1, 1)
 """Before any business time that a virtual clock may be set to, so that the operator can always act."""
-
-RULE = MethodRule(
-    path="bootstrap",
-    name="bootstrap",
-    kind=policy_pb2.METHOD_KIND_COMMAND,
-    roles=frozenset(),
-    scope_field="",
-    worker=False,
-    request=directory_pb2.Person.DESCRIPTOR,
-    client_streaming=False,
-    server_streaming=False,
-)
 
 ROOT_EXISTS = "SELECT EXISTS (SELECT FROM unit WHERE id = 'root')"
 INSERT_UNIT = """
@@ -59,21 +44,9 @@ async def bootstrap(settings: Settings) -> str:
     """
     database = await db.connect(settings, "directory", role=OWNER)
     try:
-        call = Call(
-            rule=RULE,
-            principal="services/directory",
-            internal=True,
-            grants=(),
-            scope=EVERYWHERE,
-            now=datetime.now(UTC),
-            locale=settings.locale,
-            deadline=0,
-            request_id="bootstrap",
-            body_hash=digest(b"bootstrap"),
-        )
         # Not by its stored answer, which is forgotten in time.
         if not await database.fetchval(ROOT_EXISTS):
-            await _make(database, call)
+            await _make(database, own_call("directory", "bootstrap", datetime.now(UTC)))
     except Repeated:  # another process was first
         return OPERATOR
     finally:

@@ -1,5 +1,6 @@
 """The rows of regions, units, people, posts, appointments, holiday notices and the business clock."""
 
+import contextlib
 from collections.abc import Sequence
 from datetime import date, datetime
 
@@ -11,11 +12,12 @@ from services.directory.rules import TermOfOffice
 from services.kit.call import Call
 from services.kit.clock import wall_clock
 from services.kit.dates import beijing_date
-from services.kit.db import Database, Transaction
+from services.kit.db import Database, Repeated, Transaction
 from services.kit.errors import NotFound, StaleEtag, invalid
 from services.kit.holidays import HolidayYear, WorkCalendar, calendar_in_force, entered_notice
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of, optional_id
+from services.kit.own_calls import own_call
 from services.kit.paging import Page
 
 
@@ -439,6 +441,7 @@ class Store:
     INSERT INTO clock (time)
     VALUES ($1)
     ON CONFLICT DO NOTHING
+    RETURNING time
     """
 
     ADVANCE_CLOCK = """
@@ -451,11 +454,19 @@ class Store:
     async def clock(self) -> datetime:
         """Return the virtual clock, set to the wall clock by whoever reads it first."""
         time: datetime | None = await self._database.fetchval(self.SELECT_CLOCK)
-        if time is None:
-            await self._database.execute(self.START_CLOCK, await wall_clock())
-            started: datetime = await self._database.fetchval(self.SELECT_CLOCK)
-            return started
-        return time
+        if time is not None:
+            return time
+        with contextlib.suppress(Repeated):  # somebody else has just started it
+            await self._start_clock(own_call("directory", "start_clock", await wall_clock()))
+        started: datetime = await self._database.fetchval(self.SELECT_CLOCK)
+        return started
+
+    async def _start_clock(self, call: Call) -> None:
+        async with self._database.command(call) as tx:
+            if await tx.fetchrow(self.START_CLOCK, call.now) is None:
+                raise Repeated
+            tx.record(Event("directory.clock.started", [], {"time": call.now}, region_code=""))
+            tx.answer(messages.clock_message(call.now, virtual=True))
 
     async def advance_clock(self, call: Call, time: datetime) -> directory_pb2.Clock:
         """Move the virtual clock forward. Raises InvalidFields when another process has moved it further."""
