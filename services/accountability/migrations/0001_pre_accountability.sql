@@ -124,6 +124,7 @@ CREATE TABLE accountability_case (
 );
 COMMENT ON COLUMN accountability_case.handlers IS 'Everyone who ever handed in facts; handler is the last of them.';
 CREATE INDEX accountability_case_in_order ON accountability_case (open_time, id);
+CREATE INDEX accountability_case_of_unit ON accountability_case (unit, open_time, id);
 CREATE INDEX accountability_case_of_subject ON accountability_case (subject, open_time, id);
 CREATE UNIQUE INDEX accountability_case_of_a_measure_is_one ON accountability_case (measure, subject) WHERE measure <> '';
 

@@ -28,6 +28,8 @@ CREATE TABLE ledger.entry (
 COMMENT ON COLUMN ledger.entry.position IS 'Gapless position in the Merkle log, set once by the sequencer.';
 CREATE INDEX entry_unsequenced ON ledger.entry (recorded_time, id) WHERE position IS NULL;
 CREATE INDEX entry_objects ON ledger.entry USING gin (objects);
+-- Once an entry has its position, so that commands, which write it without, do not pay for the index.
+CREATE INDEX entry_of_actor ON ledger.entry (actor, position) WHERE position IS NOT NULL;
 CREATE INDEX entry_workflow ON ledger.entry (workflow_id) WHERE workflow_id <> '';
 
 CREATE TABLE ledger.node (

@@ -108,3 +108,4 @@ CREATE TABLE acknowledgement (
     CONSTRAINT acknowledgement_is_one_per_person_and_list UNIQUE (list_id, person)
 );
 CREATE INDEX acknowledgement_in_order ON acknowledgement (acknowledge_time, id);
+CREATE INDEX acknowledgement_of_person ON acknowledgement (person, acknowledge_time, id);

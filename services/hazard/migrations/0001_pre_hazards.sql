@@ -51,6 +51,7 @@ CREATE TABLE hazard (
 COMMENT ON COLUMN hazard.source_region_code IS
     'The region whose register the legacy id comes from; empty for the nationwide register, and without a legacy id.';
 CREATE INDEX hazard_by_site ON hazard (site, id);
+CREATE INDEX hazard_of_unit ON hazard (unit, open_time, id) WHERE unit <> '';
 CREATE INDEX hazard_in_order ON hazard (open_time, id);
 CREATE INDEX hazard_open ON hazard (region_code, open_time, id) WHERE write_off_time IS NULL;
 
