@@ -1,5 +1,6 @@
 """Importing duty items into a draft: checked per row by the rules, merged by number."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,7 +139,7 @@ def item_importer(
         state = await connection.fetchval(LOCK_LIST, list_id)
         if state is None:
             raise NotFound(version.name)
-        rules.check_is_draft(state, "import_items")
+        rules.check_state(dataclasses.replace(version, state=state), "DRAFT", "edit_list")
         await connection.execute(REFUSE_REPEATED_ITEMS, timeout=IMPORT_SECONDS)
         counts = await connection.fetchrow(MERGE_ITEMS, list_id, timeout=IMPORT_SECONDS)
         assert counts is not None  # noqa: S101 (two scalar subqueries always give a row)

@@ -75,12 +75,6 @@ def check_predecessor(
         raise invalid("responsibility_list.effective_date", "not_after_start")
 
 
-def check_is_draft(state: str, action: str) -> None:
-    """Raise WrongState unless the list may still be edited."""
-    if state != "DRAFT":
-        raise WrongState(state=state, action=action)
-
-
 def check_state(version: Version, expected: str, action: str) -> None:
     """Raise WrongState unless the list is in the state that the action starts from."""
     if version.state != expected:

@@ -18,7 +18,7 @@ from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from dutyloop.policy.v1 import policy_pb2
-from tests.integration.house import Caller, RunningHouse
+from tests.integration.house import Caller, Refusal, RunningHouse
 from tests.integration.people import City
 
 if TYPE_CHECKING:
@@ -101,6 +101,18 @@ async def desk(house: RunningHouse, city: City) -> Desk:
     await approver.calls(stub.PublishAnnualTaskList, plan_pb2.PublishAnnualTaskListRequest(name=annual.name))
     tasks = await holder.calls(stub.ListTasks, plan_pb2.ListTasksRequest(annual_task_list=annual.name))
     return Desk(house, holder, stub, tasks.tasks[-1].name, draft.name)
+
+
+async def test_a_list_in_force_takes_no_items(city: City, desk: Desk) -> None:
+    """Whoever imports into it would be refused in a sentence with a hole, or change what people are held to."""
+    header = kit_pb2.ImportHeader(request_id=uuid.uuid4().hex)
+    request = duty_pb2.ImportDutyItemsRequest(header=header, responsibility_list=desk.responsibility_list)
+    editor, stub = city.home.people[policy_pb2.ROLE_LIST_EDITOR], DutyServiceStub(city.house.channel)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await editor.sends(stub.ImportDutyItems, request, locale="zh-CN")
+    refusal = Refusal.of(failure.value)
+    assert (refusal.reason, refusal.metadata) == ("WRONG_STATE", {"state": "PUBLISHED", "action": "edit_list"})
+    assert "编制清单" in refusal.words
 
 
 async def test_progress_is_kept_with_its_evidence(desk: Desk) -> None:
