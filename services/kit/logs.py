@@ -2,26 +2,44 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 
 from services.kit.settings import Settings
 
+if TYPE_CHECKING:
+    from services.kit.call import Call
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 WARNING_LIBRARIES = ("temporalio", "asyncio", "grpc")
 
 
+call_served: "ContextVar[Call | None]" = ContextVar("call_served", default=None)
+"""The call that this task serves, and whatever runs for it; what lines say of it is composed only where one is."""
+
 _json_lines: structlog.BytesLogger | None = None
 """Where ``log_served`` writes; None where lines are for a terminal, or of no interest."""
+
+
+def add_call(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Say in a line within which call it was written."""
+    call = call_served.get()
+    if call is not None:
+        line.setdefault("rpc", call.rule.path)
+        line.setdefault("principal", call.principal)
+        line.setdefault("request_id", call.request_id)
+    return line
 
 
 def configure(settings: Settings) -> None:
     """Set structlog up once per process; standard-library loggers keep only warnings."""
     global _json_lines  # noqa: PLW0603 (set here alone, once per process)
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_call,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

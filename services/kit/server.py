@@ -48,7 +48,7 @@ from services.kit.errors import (
     invalid,
     to_status,
 )
-from services.kit.logs import log_served, logger
+from services.kit.logs import call_served, log_served, logger
 from services.kit.policy import MethodRule, method_rules, redacted, validate, validator
 from services.kit.settings import Settings
 from services.kit.tls import server_credentials
@@ -135,7 +135,7 @@ class Guard:
             allowed = self._settings.default_deadline_seconds
         else:
             allowed = min(remaining, self._settings.max_deadline_seconds)
-        return Call(
+        call = Call(
             rule=rule,
             principal=subject.name,
             internal=internal,
@@ -146,6 +146,8 @@ class Guard:
             locale=locale,
             deadline=asyncio.get_running_loop().time() + allowed,
         )
+        call_served.set(call)
+        return call
 
     async def recheck(self, call: Call) -> None:
         """Raise RoleMissing when the caller has lost a post that counted when the stream began.
@@ -214,7 +216,7 @@ class _GuardedMethod:
             finally:
                 guard.leave_place(internal=internal)
         except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
-            refusal = as_refusal(error, self._rule, call)
+            refusal = as_refusal(error, self._rule)
         finally:
             self._log(call, refusal, perf_counter() - started, ended=ended)
         await self._refuse(context, call, refusal, locale)
@@ -267,7 +269,7 @@ class _GuardedMethod:
             raise invalid("request") from None
         self._validate(request)
         if self._guard.logs_requests:
-            logger().debug("rpc_request", rpc=self._rule.path, principal=call.principal, request=redacted(request))
+            logger().debug("rpc_request", request=redacted(request))
         if self._changes_state:
             call.request_id = request.request_id  # type: ignore[attr-defined]
             # A step of a case is known by its id alone: done over after the worker died in it, it has later times.
@@ -317,7 +319,7 @@ class _GuardedMethod:
             finally:
                 guard.leave_place(internal=internal)
         except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
-            refusal = as_refusal(error, self._rule, call)
+            refusal = as_refusal(error, self._rule)
         finally:
             self._log(call, refusal, perf_counter() - started, ended=ended)
         if refusal is not None:
@@ -339,7 +341,7 @@ class _GuardedMethod:
         try:
             await self._database.record_refusal(call, refusal)
         except Exception as error:  # noqa: BLE001 (the refusal stands even when it cannot be written down)
-            logger().error("refusal_not_recorded", rpc=self._rule.path, error=type(error).__name__)
+            logger().error("refusal_not_recorded", error=type(error).__name__)
 
     def _log(self, call: Call | None, refusal: DomainError | None, seconds: float, *, ended: bool) -> None:
         """Log a call: one that neither ended nor was refused was given up by its caller."""
@@ -354,7 +356,7 @@ class _GuardedMethod:
         )
 
 
-def as_refusal(error: Exception, rule: MethodRule, call: Call | None) -> DomainError:
+def as_refusal(error: Exception, rule: MethodRule) -> DomainError:
     """Map any exception to a DomainError; unknown ones are logged once, with their traceback."""
     if isinstance(error, DomainError):
         return error
@@ -369,8 +371,7 @@ def as_refusal(error: Exception, rule: MethodRule, call: Call | None) -> DomainE
         return ServiceUnavailable()
     if isinstance(error, grpc.aio.AioRpcError):
         return from_rpc_error(error)
-    principal, request_id = (call.principal, call.request_id) if call else ("", "")
-    logger().error("rpc_failed", rpc=rule.path, principal=principal, request_id=request_id, exc_info=error)
+    logger().error("rpc_failed", rpc=rule.path, exc_info=error)
     return Internal()
 
 

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
 
 from dutyloop.audit.v1 import audit_pb2
 from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
@@ -24,6 +25,7 @@ from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.service import DirectoryService
 from services.kit import server
 from services.kit.call import Call
+from services.kit.logs import add_call, logger
 from services.kit.server import MAX_METADATA_BYTES, RECEIPT_KEY
 from tests.integration.conftest import NewDatabase
 from tests.integration.house import NOBODY, Caller, Refusal, running_house
@@ -426,6 +428,27 @@ async def narrow(
         )
 
     yield opened
+
+
+async def test_what_is_logged_within_a_call_names_it(
+    monkeypatch: pytest.MonkeyPatch, narrow: Callable[[], Any]
+) -> None:
+    """Nobody could tell whose request a warning belongs to, of the thousands that are served at the time."""
+    create = DirectoryService.CreateUnit
+
+    async def warn(self: DirectoryService, request: directory_pb2.CreateUnitRequest, call: Call) -> directory_pb2.Unit:
+        logger().warning("something_odd")
+        return await create(self, request, call)
+
+    monkeypatch.setattr(DirectoryService, "CreateUnit", warn)
+    unit = directory_pb2.Unit(display_name="局", region="regions/none", kind=directory_pb2.UNIT_KIND_DEPARTMENT)
+    requests = [directory_pb2.CreateUnitRequest(request_id=uuid.uuid4().hex, unit=unit) for _ in range(3)]
+    async with narrow() as house:
+        with capture_logs(processors=[add_call]) as lines:
+            await asyncio.gather(*(house.operator.refused(house.directory.CreateUnit, each) for each in requests))
+    odd = [(each["rpc"], each["principal"], each["request_id"]) for each in lines if each["event"] == "something_odd"]
+    path = "/dutyloop.directory.v1.DirectoryService/CreateUnit"
+    assert sorted(odd) == sorted((path, house.operator.name, each.request_id) for each in requests)
 
 
 async def test_a_missing_deadline_is_imposed(slow_reads: Callable[[], None], narrow: Callable[[], Any]) -> None:

@@ -129,7 +129,7 @@ async def test_our_own_mistake_is_told_from_an_outage(room: Room) -> None:
             async with room.database.connection() as connection, connection.transaction():
                 await connection.execute(sql, *arguments)
                 await connection.execute("SELECT 1")
-        return type(as_refusal(failed.value, rule, None))
+        return type(as_refusal(failed.value, rule))
 
     for mistaken in (("SELECT $1::text",), ("SELECT $1::int", "one"), ("SELECT $1::text", "one", "two")):
         assert await answer_to(*mistaken) is Internal
