@@ -15,7 +15,9 @@ def _show_deadline(answer: directory_pb2.ExplainDeadlineResponse) -> None:
     due = f"{cell_of(answer, 'due_date')} ({cell_of(answer, 'due_time')})"
     out.print(say(f"到期：{due}", f"due: {due}"), highlight=False)
     if answer.source:
-        out.print(say(f"依据：{answer.source}", f"source: {answer.source}"), highlight=False, markup=False)
+        label = say("法定", "statutory") if answer.statutory else say("非法定", "not statutory")
+        source = say(f"依据：{answer.source}（{label}）", f"source: {answer.source} ({label})")
+        out.print(source, highlight=False, markup=False)
     if answer.provisional:
         out.print(say("暂定：该年度放假通知尚未发布", "provisional: the year's holiday notice is not out yet"))
 
@@ -57,6 +59,13 @@ VERBS = (
         "说明期限如何计算",
         "explain how a deadline is counted",
         show=_show_deadline,
+    ),
+    Verb(
+        "statutory-clocks",
+        "directory.ListStatutoryClocks",
+        "时限目录：法定时限与系统默认值",
+        "the catalogue of clocks: those that a law fixes, and defaults",
+        columns=("key", "matter", "term", "bound", "statutory", "source"),
     ),
     Verb("clock", "directory.GetClock", "查看业务时间", "show the business time"),
     Verb("advance-clock", "directory.AdvanceClock", "推进虚拟时间", "advance the virtual clock", ("time",)),

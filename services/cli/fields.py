@@ -24,7 +24,7 @@ from services.kit.policy import ANY_RESOURCE, CONTEXTS
 
 OWN = frozenset({"request_id", "page_size", "page_token", "update_mask", "business_time"})
 """Fields that the command line fills itself, and the worker's clock, which people never send."""
-TERM = re.compile(r"(\d{1,5})(d|wd|h|wh|m|y)")
+TERM = re.compile(r"(\d{1,5})(d|wd|h|wh|min|m|y)")
 TERM_UNITS = {
     "d": kit_pb2.TERM_UNIT_NATURAL_DAYS,
     "wd": kit_pb2.TERM_UNIT_WORKING_DAYS,
@@ -32,6 +32,7 @@ TERM_UNITS = {
     "wh": kit_pb2.TERM_UNIT_WORKING_HOURS,
     "m": kit_pb2.TERM_UNIT_MONTHS,
     "y": kit_pb2.TERM_UNIT_YEARS,
+    "min": kit_pb2.TERM_UNIT_MINUTES,
 }
 NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 SCALAR_MESSAGES = ("google.type.Date", "google.protobuf.Timestamp", "dutyloop.kit.v1.Term")

@@ -11,7 +11,7 @@ from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.directory.rules import PARENT_LENGTH, DeadlineQuestion
 from services.directory.statutory import StatutoryClock
-from services.kit.calendar import Deadline, Unit, describe
+from services.kit.calendar import Deadline, RollRule, Term, Unit, describe
 from services.kit.catalogue import Locale
 from services.kit.dates import day_of, set_day, time_of
 from services.kit.db import Row
@@ -37,14 +37,8 @@ _REACH_NUMBER = _numbers(REACH)
 _COLOUR_NUMBER = _numbers(COLOUR)
 _ROLE_NUMBER = _numbers(ROLE)
 _REGION_LEVEL: Mapping[int, Any] = {length: level for level, length in enumerate(PARENT_LENGTH, start=1)}
-_TERM_UNIT: Mapping[int, Unit] = {
-    kit_pb2.TERM_UNIT_NATURAL_DAYS: Unit.NATURAL_DAYS,
-    kit_pb2.TERM_UNIT_WORKING_DAYS: Unit.WORKING_DAYS,
-    kit_pb2.TERM_UNIT_HOURS: Unit.HOURS,
-    kit_pb2.TERM_UNIT_WORKING_HOURS: Unit.WORKING_HOURS,
-    kit_pb2.TERM_UNIT_MONTHS: Unit.MONTHS,
-    kit_pb2.TERM_UNIT_YEARS: Unit.YEARS,
-}
+_TERM_UNIT: Mapping[int, Unit] = {kit_pb2.TermUnit.Value(f"TERM_UNIT_{unit.name}"): unit for unit in Unit}
+_TERM_UNIT_NUMBER: Mapping[Unit, Any] = {unit: number for number, unit in _TERM_UNIT.items()}
 
 
 def region_message(row: Row) -> directory_pb2.Region:
@@ -175,8 +169,31 @@ def deadline_message(
     set_day(message.due_date, deadline.due_date)
     if clock is not None:
         message.statutory = clock.statutory
-        message.source = clock.citation_en if locale == "en" else clock.citation_zh
+        message.source = clock.citation(locale)
+        message.steps_zh.insert(0, clock.introduction("zh-CN"))
+        message.steps_en.insert(0, clock.introduction("en"))
     return message
+
+
+def statutory_clock_message(clock: StatutoryClock, locale: Locale) -> directory_pb2.StatutoryClock:
+    """Return a catalogued clock, worded in one language."""
+    message = directory_pb2.StatutoryClock(
+        key=clock.key,
+        matter=clock.matter(locale),
+        term=_term_message(clock.term),
+        bound=directory_pb2.ClockBound.Value(f"CLOCK_BOUND_{clock.bound.name}"),
+        roll_to_working_day=clock.roll is RollRule.NEXT_WORKING_DAY,
+        statutory=clock.statutory,
+        source=clock.citation(locale),
+        region=name_of("regions", clock.region_code) if clock.region_code else "",
+    )
+    if clock.extension is not None:
+        message.extension.CopyFrom(_term_message(clock.extension))
+    return message
+
+
+def _term_message(term: Term) -> kit_pb2.Term:
+    return kit_pb2.Term(amount=term.amount, unit=_TERM_UNIT_NUMBER[term.unit])
 
 
 def clock_message(now: datetime, *, virtual: bool) -> directory_pb2.Clock:

@@ -227,6 +227,18 @@ class DirectoryService:
         deadline = rules.answer_deadline(await self._store.calendar(), question)
         return messages.deadline_message(deadline, CLOCKS.get(request.clock), call.locale)
 
+    async def ListStatutoryClocks(
+        self, request: directory_pb2.ListStatutoryClocksRequest, call: Call
+    ) -> directory_pb2.ListStatutoryClocksResponse:
+        """List the catalogued clocks; they are public facts, open to whoever holds a post."""
+        page = page_of(request)
+        start = max(0, page.after_number())
+        found = list(CLOCKS.values())[start : start + page.limit]
+        return directory_pb2.ListStatutoryClocksResponse(
+            clocks=(messages.statutory_clock_message(clock, call.locale) for clock in found[: page.size]),
+            next_page_token=page.token(len(found), [str(start + page.size)]),
+        )
+
     async def GetClock(self, request: directory_pb2.GetClockRequest, call: Call) -> directory_pb2.Clock:
         """Read business time."""
         return messages.clock_message(call.now, virtual=self._house.settings.virtual_time)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from services.kit.calendar import RollRule, Term, Unit
+from services.kit.catalogue import Locale
 
 
 class Bound(StrEnum):
@@ -55,7 +56,6 @@ SOURCES: Final[Mapping[str, Source]] = MappingProxyType(
         "DS": Source("中华人民共和国公职人员政务处分法", "Law on Administrative Sanctions for Public Officials"),
         "JC": Source("中华人民共和国监察法", "Supervision Law"),
         "CS": Source("中华人民共和国公务员法", "Civil Servants Law"),
-        "ER": Source("中华人民共和国突发事件应对法", "Emergency Response Law"),
         "PI": Source("中华人民共和国个人信息保护法", "Personal Information Protection Law"),
         "AW2018": Source("安委〔2018〕2号文件", "State Council Work Safety Commission, document 2 of 2018", "practice"),
         "public": Source("公开的部门做法", "Published practice of departments", "practice"),
@@ -73,8 +73,8 @@ class StatutoryClock:
     """One clock with its figure and where that is written.
 
     ``law`` is a key of `SOURCES`; ``article`` is like "86(3)", empty where the source has none.
-    ``extension`` is the longest one allowed. Not ``statutory`` means an editable default. A clock of
-    a local law binds only under ``region_code``.
+    ``extension`` is the longest one allowed. Not ``statutory`` means a default. A clock of a local law
+    binds only under ``region_code``.
     """
 
     key: str
@@ -89,28 +89,25 @@ class StatutoryClock:
     extension: Term | None = None
     region_code: str | None = None
 
-    @property
-    def label_zh(self) -> str:
-        """Words to show beside the clock so that nobody takes a default for law."""
-        return "法定" if self.statutory else "非法定，可修改"
+    def matter(self, locale: Locale) -> str:
+        """Say what the term is for."""
+        return self.matter_en if locale == "en" else self.matter_zh
 
-    @property
-    def label_en(self) -> str:
-        """Words to show beside the clock so that nobody takes a default for law."""
-        return "statutory" if self.statutory else "not statutory, editable"
+    def introduction(self, locale: Locale) -> str:
+        """Say what the clock is and where it stands, so that nobody takes a default for law."""
+        if locale == "en":
+            label = "statutory" if self.statutory else "not statutory"
+            return f"{self.matter_en}: {self.citation(locale)} ({label})"
+        return f"{self.matter_zh}：{self.citation(locale)}（{'法定' if self.statutory else '非法定'}）"
 
-    @property
-    def citation_zh(self) -> str:
-        """Source and article, like "《中华人民共和国安全生产法》第86条第3款"."""
+    def citation(self, locale: Locale) -> str:
+        """Cite source and article: 《中华人民共和国安全生产法》第86条第3款, or Work Safety Law §86(3)."""
+        if locale == "en":
+            return SOURCES[self.law].en + (f" §{self.article}" if self.article else "")
         if not self.article:
             return SOURCES[self.law].zh
         article, _, paragraph = self.article.rstrip(")").partition("(")
         return f"《{SOURCES[self.law].zh}》第{article}条" + (f"第{paragraph}款" if paragraph else "")
-
-    @property
-    def citation_en(self) -> str:
-        """Source and article, like "Work Safety Law §86(3)"."""
-        return SOURCES[self.law].en + (f" §{self.article}" if self.article else "")
 
 
 def _d(amount: int) -> Term:
@@ -422,7 +419,4 @@ _ROWS: Final = (
 )
 
 CLOCKS: Final[Mapping[str, StatutoryClock]] = MappingProxyType({clock.key: clock for clock in _ROWS})
-"""Every clock by key."""
-STATUTORY_CLOCKS: Final = tuple(clock for clock in _ROWS if clock.statutory)
-DEFAULT_CLOCKS: Final = tuple(clock for clock in _ROWS if not clock.statutory)
-"""Presets that no law fixes; shown with `StatutoryClock.label_zh` or ``label_en``."""
+"""Every clock by key, those of one matter together."""

@@ -488,6 +488,18 @@ def test_every_field_of_a_resource_has_words() -> None:
     assert sorted(shown - set(LABELS)) == []
 
 
+def test_a_default_is_shown_as_no_statute(service: Service) -> None:
+    """A local habit would be read as law: somebody would be held to it."""
+    cited = [
+        ("talk_reply", False, say("（非法定）", " (not statutory)")),
+        ("fine_payment", True, say("（法定）", " (statutory)")),
+    ]
+    for clock, statutory, shown in cited:
+        service.answers = [directory_pb2.ExplainDeadlineResponse(statutory=statutory, source="某规定")]
+        done = invoke("directory", "explain-deadline", "--start-time", "2024-02-08T12:00+08:00", "--clock", clock)
+        assert f"某规定{shown}" in done.output
+
+
 def test_a_command_that_may_be_sent_again_tells_its_request_id(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,15 +5,9 @@ from datetime import date, datetime
 import pytest
 
 from services.directory import statutory
-from services.directory.statutory import (
-    CLOCKS,
-    DEFAULT_CLOCKS,
-    SOURCES,
-    STATUTORY_CLOCKS,
-    Bound,
-    StatutoryClock,
-)
+from services.directory.statutory import CLOCKS, SOURCES, Bound, StatutoryClock
 from services.kit.calendar import RollRule, Term, Unit, describe_term, explain, explain_before
+from services.kit.catalogue import Locale
 from services.kit.dates import BEIJING
 from services.kit.holidays import seed_calendar
 
@@ -24,7 +18,7 @@ HOURS, MONTHS, YEARS = Unit.HOURS, Unit.MONTHS, Unit.YEARS
 
 def test_keys_are_unique_and_worded() -> None:
     """One clock would silently replace another, or words would stay without a clock."""
-    assert len(statutory._ROWS) == len(CLOCKS) == len(STATUTORY_CLOCKS) + len(DEFAULT_CLOCKS)
+    assert len(statutory._ROWS) == len(CLOCKS)
     assert set(statutory._WORDS) == set(CLOCKS)
 
 
@@ -34,11 +28,17 @@ def test_each_clock_says_whether_it_is_law_and_where_it_stands(clock: StatutoryC
     source = SOURCES[clock.law]
     assert clock.statutory == (source.kind != "practice") == bool(clock.article)
     assert (clock.region_code is not None) == (source.kind == "local_law")
-    assert clock.statutory == (clock.label_en == "statutory") == (clock.label_zh == "法定")
-    assert source.zh in clock.citation_zh
-    assert source.en in clock.citation_en
-    assert clock.matter_zh
-    assert clock.matter_en.isascii()
+    labels: tuple[tuple[Locale, str, str], ...] = (
+        ("zh-CN", source.zh, "（法定）"),
+        ("en", source.en, " (statutory)"),
+    )
+    for locale, name, label in labels:
+        told = clock.introduction(locale)
+        assert clock.matter(locale)
+        assert told.startswith(clock.matter(locale))
+        assert name in told
+        assert told.endswith(label) == clock.statutory
+    assert clock.matter("en").isascii()
     assert clock.extension is None or clock.bound is Bound.WITHIN
 
 
@@ -48,7 +48,7 @@ def test_law_names_are_given_in_both_languages() -> None:
         assert source.en.isascii()
         assert not source.zh.isascii()
     laws = {key for key, source in SOURCES.items() if source.kind != "practice"}
-    assert laws == {"SL", "493", "CM", "SD", "SE", "FR", "PN", "RC", "SV", "PT", "DS", "JC", "CS", "ER", "PI"}
+    assert laws == {"SL", "493", "CM", "SD", "SE", "FR", "PN", "RC", "SV", "PT", "DS", "JC", "CS", "PI"}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,8 @@ def test_default_figures_are_labelled_not_statutory(key: str, amount: int, unit:
     clock = CLOCKS[key]
     assert Term(amount, unit) == clock.term
     assert not clock.statutory
-    assert clock.label_zh == "非法定，可修改"
+    assert clock.introduction("zh-CN").endswith("（非法定）")
+    assert clock.introduction("en").endswith(" (not statutory)")
 
 
 @pytest.mark.parametrize(
@@ -193,16 +194,16 @@ def test_rolling_favours_persons_and_follows_civil_procedure_for_reconsideration
     persons = {"supervision_challenge", "servant_review_request", "sanction_review_request", "fine_payment"}
     assert persons <= rolling
     assert not {clock.key for clock in ALL if clock.law in {"493", "SL", "CM", "SD"}} & rolling
-    assert not {clock.key for clock in DEFAULT_CLOCKS} & rolling
+    assert not {clock.key for clock in ALL if not clock.statutory} & rolling
 
 
 def test_citations_read_like_citations() -> None:
     """A citation could not be pasted into a document."""
     clock = CLOCKS["rectification_evaluation"]
-    assert clock.citation_zh == "《中华人民共和国安全生产法》第86条第3款"
-    assert clock.citation_en == "Work Safety Law §86(3)"
-    assert CLOCKS["rectification_plan"].citation_zh == "系统默认值，国家未作规定"
-    assert "《监察法》" not in CLOCKS["sanction_review_request"].citation_zh
+    assert clock.citation("zh-CN") == "《中华人民共和国安全生产法》第86条第3款"
+    assert clock.citation("en") == "Work Safety Law §86(3)"
+    assert CLOCKS["rectification_plan"].citation("zh-CN") == "系统默认值，国家未作规定"
+    assert "《监察法》" not in CLOCKS["sanction_review_request"].citation("zh-CN")
 
 
 @pytest.mark.parametrize("clock", ALL, ids=lambda clock: clock.key)

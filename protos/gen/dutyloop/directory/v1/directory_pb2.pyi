@@ -120,6 +120,46 @@ POST_REACH_REGION: PostReach.ValueType  # 2
 """Reaches everything in the unit's region and the regions below it."""
 Global___PostReach: _TypeAlias = PostReach  # noqa: Y015
 
+class _ClockBound:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClockBoundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClockBound.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLOCK_BOUND_UNSPECIFIED: _ClockBound.ValueType  # 0
+    """Means that the bound is unknown."""
+    CLOCK_BOUND_WITHIN: _ClockBound.ValueType  # 1
+    """Bounds the act to the term after the start."""
+    CLOCK_BOUND_AT_LEAST_BEFORE: _ClockBound.ValueType  # 2
+    """Bounds the act to the time until the term before the event."""
+    CLOCK_BOUND_ONLY_WITHIN_BEFORE: _ClockBound.ValueType  # 3
+    """Bounds the act to the last term before the event."""
+    CLOCK_BOUND_EVERY: _ClockBound.ValueType  # 4
+    """Has the act recur once in every term."""
+    CLOCK_BOUND_LASTS: _ClockBound.ValueType  # 5
+    """Has a state last for the term."""
+    CLOCK_BOUND_LOOKS_BACK: _ClockBound.ValueType  # 6
+    """Has the facts of the last term counted together."""
+
+class ClockBound(_ClockBound, metaclass=_ClockBoundEnumTypeWrapper):
+    """Enumerates what the term of a clock means for the act."""
+
+CLOCK_BOUND_UNSPECIFIED: ClockBound.ValueType  # 0
+"""Means that the bound is unknown."""
+CLOCK_BOUND_WITHIN: ClockBound.ValueType  # 1
+"""Bounds the act to the term after the start."""
+CLOCK_BOUND_AT_LEAST_BEFORE: ClockBound.ValueType  # 2
+"""Bounds the act to the time until the term before the event."""
+CLOCK_BOUND_ONLY_WITHIN_BEFORE: ClockBound.ValueType  # 3
+"""Bounds the act to the last term before the event."""
+CLOCK_BOUND_EVERY: ClockBound.ValueType  # 4
+"""Has the act recur once in every term."""
+CLOCK_BOUND_LASTS: ClockBound.ValueType  # 5
+"""Has a state last for the term."""
+CLOCK_BOUND_LOOKS_BACK: ClockBound.ValueType  # 6
+"""Has the facts of the last term counted together."""
+Global___ClockBound: _TypeAlias = ClockBound  # noqa: Y015
+
 class _RiskColour:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1271,7 +1311,7 @@ class ExplainDeadlineRequest(_message.Message):
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     ROLL_TO_WORKING_DAY_FIELD_NUMBER: _builtins.int
     clock: _builtins.str
-    """Names a catalogued statutory clock; leave empty to give a term."""
+    """Is the key of a catalogued clock, as ListStatutoryClocks lists them; leave empty to give a term."""
     roll_to_working_day: _builtins.bool
     """Moves an end on a day off to the next working day, unless a catalogued clock says otherwise."""
     @_builtins.property
@@ -1337,11 +1377,11 @@ class ExplainDeadlineResponse(_message.Message):
 
     @_builtins.property
     def steps_zh(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Lists the steps in Chinese."""
+        """Lists the steps in Chinese; for a catalogued clock the first says what it is, and whether a law fixes it."""
 
     @_builtins.property
     def steps_en(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Lists the steps in English."""
+        """Lists the same steps in English."""
 
     def __init__(
         self,
@@ -1361,6 +1401,118 @@ class ExplainDeadlineResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainDeadlineResponse: _TypeAlias = ExplainDeadlineResponse  # noqa: Y015
+
+@_typing.final
+class ListStatutoryClocksRequest(_message.Message):
+    """Asks for a page of the catalogued clocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Caps the page; 0 means 100, at most 1,000."""
+    page_token: _builtins.str
+    """Continues an earlier page of the same list."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatutoryClocksRequest: _TypeAlias = ListStatutoryClocksRequest  # noqa: Y015
+
+@_typing.final
+class ListStatutoryClocksResponse(_message.Message):
+    """Answers a page of the catalogued clocks, those of one matter together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLOCKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Continues the list; empty on the last page."""
+    @_builtins.property
+    def clocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatutoryClock]:
+        """Lists the page."""
+
+    def __init__(
+        self,
+        *,
+        clocks: _abc.Iterable[Global___StatutoryClock] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clocks", b"clocks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStatutoryClocksResponse: _TypeAlias = ListStatutoryClocksResponse  # noqa: Y015
+
+@_typing.final
+class StatutoryClock(_message.Message):
+    """Describes a catalogued clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    MATTER_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    BOUND_FIELD_NUMBER: _builtins.int
+    EXTENSION_FIELD_NUMBER: _builtins.int
+    ROLL_TO_WORKING_DAY_FIELD_NUMBER: _builtins.int
+    STATUTORY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Is the key by which ExplainDeadline is asked."""
+    matter: _builtins.str
+    """Says what the term is for, in the caller's language."""
+    bound: Global___ClockBound.ValueType
+    """Says what the term means for the act."""
+    roll_to_working_day: _builtins.bool
+    """Says that an end on a day off moves to the next working day."""
+    statutory: _builtins.bool
+    """Says whether a statute fixes the term."""
+    source: _builtins.str
+    """Cites the law and article, or the local source, in the caller's language."""
+    region: _builtins.str
+    """Names the region in which alone a local law binds."""
+    @_builtins.property
+    def term(self) -> _kit_pb2.Term:
+        """Is the term."""
+
+    @_builtins.property
+    def extension(self) -> _kit_pb2.Term:
+        """Is the longest extension that is provided for; unset where none is."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        matter: _builtins.str = ...,
+        term: _kit_pb2.Term | None = ...,
+        bound: Global___ClockBound.ValueType = ...,
+        extension: _kit_pb2.Term | None = ...,
+        roll_to_working_day: _builtins.bool = ...,
+        statutory: _builtins.bool = ...,
+        source: _builtins.str = ...,
+        region: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extension", b"extension", "term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bound", b"bound", "extension", b"extension", "key", b"key", "matter", b"matter", "region", b"region", "roll_to_working_day", b"roll_to_working_day", "source", b"source", "statutory", b"statutory", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatutoryClock: _TypeAlias = StatutoryClock  # noqa: Y015
 
 @_typing.final
 class GetClockRequest(_message.Message):

@@ -141,6 +141,11 @@ class DirectoryServiceStub:
                 request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ExplainDeadlineRequest.SerializeToString,
                 response_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ExplainDeadlineResponse.FromString,
                 _registered_method=True)
+        self.ListStatutoryClocks = channel.unary_unary(
+                '/dutyloop.directory.v1.DirectoryService/ListStatutoryClocks',
+                request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ListStatutoryClocksRequest.SerializeToString,
+                response_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ListStatutoryClocksResponse.FromString,
+                _registered_method=True)
         self.GetClock = channel.unary_unary(
                 '/dutyloop.directory.v1.DirectoryService/GetClock',
                 request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.GetClockRequest.SerializeToString,
@@ -321,6 +326,13 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListStatutoryClocks(self, request, context):
+        """Lists the catalogued clocks: terms that a law fixes, and defaults that no law fixes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetClock(self, request, context):
         """Reads business time.
         """
@@ -463,6 +475,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ExplainDeadline,
                     request_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ExplainDeadlineRequest.FromString,
                     response_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ExplainDeadlineResponse.SerializeToString,
+            ),
+            'ListStatutoryClocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStatutoryClocks,
+                    request_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ListStatutoryClocksRequest.FromString,
+                    response_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ListStatutoryClocksResponse.SerializeToString,
             ),
             'GetClock': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClock,
@@ -1058,6 +1075,33 @@ class DirectoryService:
             '/dutyloop.directory.v1.DirectoryService/ExplainDeadline',
             dutyloop_dot_directory_dot_v1_dot_directory__pb2.ExplainDeadlineRequest.SerializeToString,
             dutyloop_dot_directory_dot_v1_dot_directory__pb2.ExplainDeadlineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStatutoryClocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dutyloop.directory.v1.DirectoryService/ListStatutoryClocks',
+            dutyloop_dot_directory_dot_v1_dot_directory__pb2.ListStatutoryClocksRequest.SerializeToString,
+            dutyloop_dot_directory_dot_v1_dot_directory__pb2.ListStatutoryClocksResponse.FromString,
             options,
             channel_credentials,
             insecure,

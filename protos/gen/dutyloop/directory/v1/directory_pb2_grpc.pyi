@@ -80,6 +80,8 @@ class DirectoryServiceStub:
     """Enters a year's published holiday notice; deadlines of that year stop being provisional."""
     ExplainDeadline: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ExplainDeadlineRequest, _directory_pb2.ExplainDeadlineResponse]
     """Computes a deadline and explains it step by step, with the code that sets the timers."""
+    ListStatutoryClocks: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListStatutoryClocksRequest, _directory_pb2.ListStatutoryClocksResponse]
+    """Lists the catalogued clocks: terms that a law fixes, and defaults that no law fixes."""
     GetClock: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetClockRequest, _directory_pb2.Clock]
     """Reads business time."""
     AdvanceClock: _grpc.UnaryUnaryMultiCallable[_directory_pb2.AdvanceClockRequest, _directory_pb2.Clock]
@@ -142,6 +144,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """Enters a year's published holiday notice; deadlines of that year stop being provisional."""
     ExplainDeadline: _aio.UnaryUnaryMultiCallable[_directory_pb2.ExplainDeadlineRequest, _directory_pb2.ExplainDeadlineResponse]  # type: ignore[assignment]
     """Computes a deadline and explains it step by step, with the code that sets the timers."""
+    ListStatutoryClocks: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListStatutoryClocksRequest, _directory_pb2.ListStatutoryClocksResponse]  # type: ignore[assignment]
+    """Lists the catalogued clocks: terms that a law fixes, and defaults that no law fixes."""
     GetClock: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetClockRequest, _directory_pb2.Clock]  # type: ignore[assignment]
     """Reads business time."""
     AdvanceClock: _aio.UnaryUnaryMultiCallable[_directory_pb2.AdvanceClockRequest, _directory_pb2.Clock]  # type: ignore[assignment]
@@ -327,6 +331,14 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ExplainDeadlineResponse, _abc.Awaitable[_directory_pb2.ExplainDeadlineResponse]]:
         """Computes a deadline and explains it step by step, with the code that sets the timers."""
+
+    @_abc_1.abstractmethod
+    def ListStatutoryClocks(
+        self,
+        request: _directory_pb2.ListStatutoryClocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ListStatutoryClocksResponse, _abc.Awaitable[_directory_pb2.ListStatutoryClocksResponse]]:
+        """Lists the catalogued clocks: terms that a law fixes, and defaults that no law fixes."""
 
     @_abc_1.abstractmethod
     def GetClock(

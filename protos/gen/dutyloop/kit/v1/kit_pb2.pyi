@@ -40,6 +40,8 @@ class _TermUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TermUnit.Val
     """Counts calendar months."""
     TERM_UNIT_YEARS: _TermUnit.ValueType  # 6
     """Counts calendar years."""
+    TERM_UNIT_MINUTES: _TermUnit.ValueType  # 7
+    """Counts minutes around the clock."""
 
 class TermUnit(_TermUnit, metaclass=_TermUnitEnumTypeWrapper):
     """Enumerates the units in which terms are counted."""
@@ -58,6 +60,8 @@ TERM_UNIT_MONTHS: TermUnit.ValueType  # 5
 """Counts calendar months."""
 TERM_UNIT_YEARS: TermUnit.ValueType  # 6
 """Counts calendar years."""
+TERM_UNIT_MINUTES: TermUnit.ValueType  # 7
+"""Counts minutes around the clock."""
 Global___TermUnit: _TypeAlias = TermUnit  # noqa: Y015
 
 class _Verdict:
