@@ -267,8 +267,8 @@ def _fill_term(value: kit_pb2.Term, text: str) -> None:
     if found is None:
         raise ValueProblem(
             say(
-                "应为期限：15wd（工作日）、30d、6m、1y、24h、8wh（工作小时）",
-                "must be a term: 15wd (working days), 30d, 6m, 1y, 24h, 8wh (working hours)",
+                "应为期限：15wd（工作日）、30d、6m、1y、24h、8wh（工作小时）、30min",
+                "must be a term: 15wd (working days), 30d, 6m, 1y, 24h, 8wh (working hours), 30min",
             )
         )
     value.amount, value.unit = int(found[1]), TERM_UNITS[found[2]]

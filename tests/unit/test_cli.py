@@ -33,6 +33,7 @@ from infra.demo.figures import Account
 from services.cli import audit, cases, directory, hazards, lists, processes, tasks, tours, verbs
 from services.cli import call as calling
 from services.cli.demo import FIGURES, figure_rows
+from services.cli.fields import TERM_UNITS
 from services.cli.main import app
 from services.cli.verbs import Verb, verbs_shown
 from services.cli.words import LOCALE, label, say
@@ -486,6 +487,20 @@ def test_every_field_of_a_resource_has_words() -> None:
         shown |= {field.name for field in kind.fields} - {"next_page_token"}
         waiting += [field.message_type for field in kind.fields]
     assert sorted(shown - set(LABELS)) == []
+
+
+@pytest.mark.parametrize(("text", "unit"), TERM_UNITS.items())
+def test_every_unit_of_a_term_may_be_typed(service: Service, text: str, unit: Any) -> None:
+    """A term of the catalogue could be shown and not be asked for."""
+    service.answers = [directory_pb2.ExplainDeadlineResponse()]
+    asked = ("--start-time", "2024-02-08T12:00+08:00", "--term", f"30{text}")
+    assert invoke("directory", "explain-deadline", *asked).exit_code == 0
+    assert service.requests[0].term == kit_pb2.Term(amount=30, unit=unit)
+
+
+def test_every_unit_has_a_letter() -> None:
+    """A unit that the API knows could not be typed."""
+    assert sorted(TERM_UNITS.values()) == [number for number in kit_pb2.TermUnit.values() if number]
 
 
 def test_a_default_is_shown_as_no_statute(service: Service) -> None:
