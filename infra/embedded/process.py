@@ -25,6 +25,7 @@ MINIMUM_FREE_BYTES = 128 * 1024 * 1024
 """An empty stack takes about 100 MiB; less than this would fail halfway through the first start."""
 
 _ERROR_WORD = re.compile(r"^dutyloop: |error|fatal|panic|exception|cannot", re.IGNORECASE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """Our own command begins its last words so, in whatever language they are."""
 
 # A launcher instead of preexec_fn: a Python callback between fork and exec can deadlock once gRPC or
@@ -149,11 +150,10 @@ class Child:
         raise self.failure(await self.wait())
 
     def failure(self, exit_code: int) -> StackError:
-        """The one line that tells how the child ended."""
-        last = last_line(self.log_file, self._log_start, errors_first=exit_code > 0)
+        """The one line that tells how the child ended; who is killed has no last words about it."""
         if exit_code < 0:
-            name = _signal_name(-exit_code)
-            return StackError("child_killed", name=self.name, signal=name, last=last, log=self.log_file)
+            return StackError("child_killed", name=self.name, signal=_signal_name(-exit_code), log=self.log_file)
+        last = last_line(self.log_file, self._log_start, errors_first=exit_code > 0)
         return StackError("child_ended", name=self.name, exit_code=exit_code, last=last, log=self.log_file)
 
     async def stop(self, timeout: float = 30.0) -> None:
@@ -326,7 +326,8 @@ def last_line(path: Path, start: int = 0, *, errors_first: bool = False) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    printable = ("".join(char if char.isprintable() else " " for char in line).strip() for line in lines)
+    plain = (_COLOUR.sub("", line) for line in lines)
+    printable = ("".join(char if char.isprintable() else " " for char in line).strip() for line in plain)
     texts = [text for text in printable if text][-20:]
     reasons = [text for text in texts if _ERROR_WORD.search(text)] if errors_first else []
     return (reasons or texts or [""])[-1][:LAST_LINE_LIMIT]

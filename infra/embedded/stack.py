@@ -38,6 +38,8 @@ WORKER_STOP_SECONDS = 45.0
 """More than the thirty seconds a worker gives its activities."""
 SERVICES_STOP_MARGIN_SECONDS = 10.0
 """On top of the services' own grace for calls in flight."""
+TIME_FILE, VIRTUAL, WALL = "business-time", "virtual", "wall"
+"""Which clock a data directory lives by."""
 
 DATABASE_SETTINGS = frozenset({"DUTYLOOP_DATABASE_URL", "DUTYLOOP_DATABASE_SECRETS"})
 NEEDED: Mapping[str, frozenset[str]] = {
@@ -53,7 +55,10 @@ CONFIDENTIAL = frozenset().union(*NEEDED.values(), {"DUTYLOOP_ISSUER_KEY_FILE", 
 
 @dataclass(frozen=True)
 class StackConfig:
-    """What to start and where; ``services`` None means all, an empty tuple none (and no migration)."""
+    """What to start and where; ``services`` None means all, an empty tuple none (and no migration).
+
+    ``virtual_time`` matters at the first start on a data directory: see ``keep_time``.
+    """
 
     data_dir: Path
     grpc_port: int = 7400
@@ -94,6 +99,7 @@ class Stack:
         self._running = _Running()
         self._stop_asked = asyncio.Event()
         self._environment: dict[str, str] = {}
+        self._virtual_time = config.virtual_time
         self._services_stop_seconds = SERVICES_STOP_MARGIN_SECONDS
 
     @property
@@ -108,6 +114,11 @@ class Stack:
     def settings(self) -> Settings:
         """The settings of somebody who may do anything with the running stack."""
         return settings_of(self._environment)
+
+    @property
+    def virtual_time(self) -> bool:
+        """Whether business time stands still between calls of AdvanceClock, as it does for ever in its directory."""
+        return self._virtual_time
 
     @property
     def grpc_address(self) -> str:
@@ -151,6 +162,7 @@ class Stack:
             require_free_port(config.temporal_port, "Temporal")
             if config.ui_port is not None:
                 require_free_port(config.ui_port, "temporal_ui")
+        self._virtual_time = keep_time(self._data_dir, virtual=config.virtual_time)
         key_files = make_keys(self._data_dir)
 
         await self._start_servers(own_database, own_temporal)
@@ -215,7 +227,7 @@ class Stack:
         config = self._config
         postgres = EmbeddedPostgres(self._data_dir) if own_database else None
         temporal = (
-            EmbeddedTemporal(self._data_dir, config.temporal_port, config.ui_port, config.virtual_time)
+            EmbeddedTemporal(self._data_dir, config.temporal_port, config.ui_port, self._virtual_time)
             if own_temporal
             else None
         )
@@ -245,7 +257,7 @@ class Stack:
             "DUTYLOOP_TEMPORAL_NAMESPACE": temporal.namespace if temporal else given.temporal_namespace,
             "DUTYLOOP_LISTEN_ADDRESS": self.grpc_address,
             "DUTYLOOP_API_ADDRESS": self.grpc_address,
-            "DUTYLOOP_VIRTUAL_TIME": "1" if self._config.virtual_time else "0",
+            "DUTYLOOP_VIRTUAL_TIME": "1" if self._virtual_time else "0",
         }
 
     def _child_environment(self, part: str) -> dict[str, str]:
@@ -281,7 +293,7 @@ class Stack:
             "temporal_ui_url": self.temporal_ui_url,
             "external_database": self._running.postgres is None,
             "external_temporal": self._running.temporal is None,
-            "virtual_time": self._config.virtual_time,
+            "virtual_time": self._virtual_time,
             "pids": {name: child.pid for name, child in self._running.all_children().items()},
         }
         write_private(self._data_dir / "status.json", orjson.dumps(status, option=orjson.OPT_INDENT_2))
@@ -294,6 +306,23 @@ def environment_of(part: str, variables: Mapping[str, str], data_dir: Path) -> d
         kept["DUTYLOOP_SERVICE_KEY_FILE"] = str(data_dir / WORKER_KEY)
     # Children run in the data directory, which must not become a place to import from.
     return {**kept, "PYTHONSAFEPATH": "1"}
+
+
+def keep_time(data_dir: Path, *, virtual: bool) -> bool:
+    """Tell whether a data directory lives in virtual time, which its first start decides once and for all.
+
+    Records of virtual time lie in the future: by the wall clock, business time would go back, and everybody's
+    terms of office would not have begun. Raises StackError when virtual time is asked for where real records are.
+    """
+    file = data_dir / TIME_FILE
+    try:
+        lives = file.read_text().strip()
+    except FileNotFoundError:
+        lives = VIRTUAL if virtual else WALL
+        write_private(file, lives.encode())
+    if virtual and lives != VIRTUAL:
+        raise StackError("lives_in_real_time", data_dir=data_dir)
+    return lives == VIRTUAL
 
 
 def running_environment(data_dir: Path) -> dict[str, str]:

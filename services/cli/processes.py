@@ -87,6 +87,8 @@ def up(
         try:
             await stack.start()
             out.print(say(f"dutyloop 已启动：gRPC {stack.grpc_address}", f"dutyloop is up: gRPC {stack.grpc_address}"))
+            if stack.virtual_time:
+                out.print(say("此数据目录使用虚拟时间", "this data directory lives in virtual time"))
             if told is not None:
                 out.print(say("演示城市已在此数据目录中", "the demo's city is in this data directory already"))
                 _show(told)

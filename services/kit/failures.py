@@ -45,6 +45,11 @@ FAILURES: Mapping[str, tuple[str, str]] = {
         "使用外部数据库（已设置 DUTYLOOP_DATABASE_URL）时不得使用 --virtual-time",
         "--virtual-time is refused with an external database (DUTYLOOP_DATABASE_URL is set)",
     ),
+    "lives_in_real_time": (
+        "{data_dir} 中是按真实时间记录的数据，不得在其中使用虚拟时间或演示：请使用空的数据目录",
+        "{data_dir} holds records of real time, where virtual time and the demo are refused: use an empty data"
+        " directory",
+    ),
     # Keys
     "not_a_private_key": ("{path} 不是 PEM 格式的私钥", "{path} is not a private key in PEM"),
     "not_ed25519": ("{path} 不是 Ed25519 密钥", "{path} is not an Ed25519 key"),
@@ -71,8 +76,8 @@ FAILURES: Mapping[str, tuple[str, str]] = {
         "{name} ended with {exit_code}: {last} (log: {log})",
     ),
     "child_killed": (
-        "{name} 被信号 {signal} 终止：{last}（日志：{log}）",
-        "{name} was killed by {signal}: {last} (log: {log})",
+        "{name} 被信号 {signal} 终止（日志：{log}）",
+        "{name} was killed by {signal} (log: {log})",
     ),
     "did_not_finish": (
         "{name} 未能在 {seconds} 秒内完成（日志：{log}）",

@@ -34,7 +34,7 @@ from infra.demo import run as demo_run
 from infra.embedded import postgres_cluster
 from infra.embedded.postgres import OWNER, ROLES, SERVICE_ROLES, EmbeddedPostgres
 from infra.embedded.process import Child, DirectoryLock, OsUser, StackError, free_port, last_line
-from infra.embedded.stack import CONFIDENTIAL, Stack, StackConfig, running_environment
+from infra.embedded.stack import CONFIDENTIAL, Stack, StackConfig, keep_time, running_environment
 from infra.embedded.temporal import EmbeddedTemporal
 from services.kit.settings import settings
 from tests.faults.system import ROOT, Account, as_user, files_below
@@ -224,7 +224,7 @@ async def test_a_killed_server_is_told_and_starts_again(own_server: EmbeddedPost
     connection = await connect(own_server, OWNER)
     await connection.execute("CREATE SCHEMA duty; CREATE TABLE duty.item AS SELECT 42 AS id")
     os.kill(own_server.child.pid, signal.SIGKILL)
-    with pytest.raises(StackError, match=r"^PostgreSQL was killed by SIGKILL: .+ \(log: .+postgres\.log\)$"):
+    with pytest.raises(StackError, match=r"^PostgreSQL was killed by SIGKILL \(log: .+postgres\.log\)$"):
         await own_server.child.watch()
     connection.terminate()
     await own_server.stop()
@@ -539,6 +539,18 @@ async def test_time_can_be_skipped_only_when_asked_for(tmp_path: Path, virtual_t
         await temporal.stop()
 
 
+def test_a_data_directory_lives_by_one_clock_for_ever(tmp_path: Path) -> None:
+    """Business time would go back to today where records lie in the future, or a demo get into real records."""
+    real, simulated = tmp_path / "real", tmp_path / "simulated"
+    for data_dir in (real, simulated):
+        data_dir.mkdir()
+    assert [keep_time(real, virtual=False), keep_time(simulated, virtual=True)] == [False, True]
+    assert [keep_time(real, virtual=False), keep_time(simulated, virtual=False)] == [False, True]
+    assert keep_time(simulated, virtual=True)
+    with pytest.raises(StackError, match=rf"^{real} holds records of real time, where virtual time .+ are refused"):
+        keep_time(real, virtual=True)
+
+
 async def test_a_taken_port_is_told(tmp_path: Path) -> None:
     """The operator would have to guess which of three ports another program has taken."""
     with socket.socket() as taken:
@@ -576,6 +588,13 @@ async def test_a_child_that_cannot_be_run_is_told(tmp_path: Path) -> None:
     child = await Child.start("child", ["/nonexistent"], log_file=log, env={}, cwd=tmp_path)
     with pytest.raises(StackError, match=r"cannot run /nonexistent: No such file or directory"):
         await child.watch()
+
+
+async def test_the_last_words_come_without_their_colours(tmp_path: Path) -> None:
+    """The one line about a crash would begin with the remains of control codes."""
+    log = tmp_path / "child.log"
+    log.write_bytes(b"\x1b[2m2026-11-22T01:02:03Z\x1b[0m \x1b[1;31mERROR\x1b[0m no such queue\n")
+    assert last_line(log) == "2026-11-22T01:02:03Z ERROR no such queue"
 
 
 async def test_a_deaf_child_is_killed(tmp_path: Path, left: Left) -> None:
@@ -694,12 +713,19 @@ async def test_the_stack_starts_watches_and_leaves_nothing(stack: Stack, left: L
     pids = json.loads((data_dir / "status.json").read_text())["pids"]
     assert {"postgres", "temporal", "services", "worker"} == set(pids)
     os.kill(pids["worker"], signal.SIGKILL)
-    with pytest.raises(StackError, match=r"^worker was killed by SIGKILL: "):
+    with pytest.raises(StackError, match=r"^worker was killed by SIGKILL \(log: "):
         await asyncio.wait_for(stack.wait(), 10)
     await stack.stop()
     assert not left()
     with pytest.raises(StackError, match=r"^no stack is running in "):
         running_environment(data_dir)
+
+    again = Stack(StackConfig(data_dir, free_port(), free_port(), None))  # as if nobody remembered the option
+    try:
+        await again.start()
+        assert again.virtual_time and running_environment(data_dir)["DUTYLOOP_VIRTUAL_TIME"] == "1"
+    finally:
+        await again.stop()
 
 
 async def test_keys_are_made_once_and_an_added_issuer_is_kept(stack: Stack) -> None:
