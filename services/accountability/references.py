@@ -23,7 +23,7 @@ from services.accountability.rules import (
 from services.accountability.store import Place
 from services.kit.call import Call
 from services.kit.clients import Clients
-from services.kit.dates import beijing_date, optional_time, time_of
+from services.kit.dates import beijing_date, optional_day, optional_time, start_of, time_of
 from services.kit.directory import Directory
 from services.kit.errors import NotFound, invalid
 from services.kit.offices import PAGE, Offices, pages
@@ -208,6 +208,12 @@ class References:
 
 
 def version_of(of: duty_pb2.ResponsibilityList, predecessor: duty_pb2.ResponsibilityList | None = None) -> ListVersion:
-    """Return when a list was in force: from its publication, or from when its predecessor gave way to it."""
+    """Return when a list was in force: from its publication, or from when its predecessor gave way to it.
+
+    Never before its effective date.
+    """
     since = optional_time(of, "publish_time") if predecessor is None else optional_time(predecessor, "supersede_time")
+    effective = optional_day(of, "effective_date")
+    if since is not None and effective is not None:
+        since = max(since, start_of(effective))
     return ListVersion(since, optional_time(of, "supersede_time"))

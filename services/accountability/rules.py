@@ -23,8 +23,9 @@ APPEAL_CLOCKS: Mapping[str, str] = {
 }
 """Decision → catalogued clock of its appeal window: one month for a sanction (Supervision Law §56), 30 natural
 days for demotion and removal (Civil Servants Law §95). The other measures are not among those §95 lists."""
-REFUSAL_PREFIX = "access."
-"""Ledger entries of this family record what was refused; they show no duty performed."""
+ACTS = ("hazard.", "inspection.", "plan.")
+"""Families of ledger entries that show work done. To have a list drafted or acknowledged, to be refused or to answer
+in a case shows no duty performed."""
 COMPLETIONS = ("plan.task.submitted", "plan.task.confirmed")
 """Ledger entries that show a recurring duty performed; a report of progress shows none."""
 
@@ -210,7 +211,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ListVersion:
-    """Since when a version of a list has been the one in force, and until when it was; None for never and for still."""
+    """Since when a version of a list has been the one in force, and until when it was; None for never and for still.
+
+    A version is in force once it is published and its effective date has come.
+    """
 
     since: datetime | None
     until: datetime | None = None
@@ -234,7 +238,7 @@ def check_exemption(
 
     ``list_items`` are the items of those lists and whether each recurs, ``entries`` the named entries that
     exist. A duty that recurs is shown by a task of it that the subject completed and somebody confirmed; a
-    standing duty has no tasks and is shown by any act of the subject. Each entry shows one duty only. Raises
+    standing duty has no tasks and is shown by any work of the subject. Each entry shows one duty only. Raises
     RuleNotMet, InvalidFields or UnfitReference naming what is at fault.
     """
     if not list_items:
@@ -270,7 +274,7 @@ def _shows_completion(entry: Evidence, duty_item: str, subject: str, opened: dat
 def _shows_act(entry: Evidence, duty_item: str, subject: str, opened: datetime) -> bool:
     about = [name for name in entry.objects if name.startswith("dutyItems/")]
     own = subject in (entry.actor, entry.on_behalf_of)
-    return own and not entry.type.startswith(REFUSAL_PREFIX) and (not about or duty_item in about)
+    return own and entry.type.startswith(ACTS) and (not about or duty_item in about)
 
 
 def check_appeal(state: str, principal: str, subject: str, due: datetime | None, appealed: bool, now: datetime) -> None:

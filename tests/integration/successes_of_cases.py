@@ -13,7 +13,7 @@ from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from tests.integration.house import Caller
-from tests.integration.people import hire
+from tests.integration.people import hire, new_hazard
 from tests.integration.stock import (
     COVERAGE_TERM,
     Stock,
@@ -95,7 +95,7 @@ async def list_tours(at: Stock, by: Caller) -> Message:
 async def record_tour_transition(at: Stock, by: Caller) -> Message:
     tour = await at.tour("PLANNED")
     request = inspection_pb2.RecordTourTransitionRequest(name=tour.name, transition="drawn", tour=tour)
-    return await timed(at, at.house.service(), request)
+    return await timed(at, at.house.worker(), request)
 
 
 @CASES.of(inspection_pb2.ImportVisitsRequest)
@@ -208,7 +208,7 @@ async def import_hazards(at: Stock, by: Caller) -> Sequence[Message]:
 async def record_hazard_transition(at: Stock, by: Caller) -> Message:
     hazard = await at.hazard("REPORTED")
     request = hazard_pb2.RecordHazardTransitionRequest(name=hazard.name, transition="assigned", hazard=hazard)
-    return await timed(at, at.house.service(), request)
+    return await timed(at, at.house.worker(), request)
 
 
 # Accountability
@@ -292,11 +292,11 @@ async def decide_accountability_case(at: Stock, by: Caller) -> Message:
 
 @CASES.of(accountability_pb2.ExemptSubjectRequest)
 async def exempt_subject(at: Stock, by: Caller) -> Message:
-    subject = await hire(at.house, at.office, policy_pb2.ROLE_DUTY_HOLDER)
+    subject = await hire(at.house, at.office, policy_pb2.ROLE_DUTY_HOLDER, policy_pb2.ROLE_INSPECTOR)
     standing = await at.published(await at.post_of(subject), recurring=False)
     (item,) = (await at.does(subject, duty_pb2.ListDutyItemsRequest(responsibility_list=standing))).duty_items
-    await at.does(subject, duty_pb2.AcknowledgeResponsibilityListRequest(name=standing))
-    entry = await at.entry(actor=subject.name, type_prefix="duty.list.acknowledged")
+    await at.does(subject, hazard_pb2.ReportHazardRequest(hazard=new_hazard(at.site)))
+    entry = await at.entry(actor=subject.name, type_prefix="hazard.hazard.reported")
     await at.later()  # what is done at the very moment of the opening shows nothing
     case = await at.accountability(subject.name, "FACTS_SUBMITTED")
     shown = accountability_pb2.PerformedDuty(duty_item=item.name, ledger_entries=[entry])
@@ -330,7 +330,7 @@ async def list_measures(at: Stock, by: Caller) -> Sequence[Message]:
 async def hand_on_supervision_case(at: Stock, by: Caller) -> Message:
     case = await at.supervision()
     request = accountability_pb2.HandOnSupervisionCaseRequest(name=case.name, unit=at.office)
-    return await timed(at, at.house.service(), request)
+    return await timed(at, at.house.worker(), request)
 
 
 @CASES.of(accountability_pb2.RecordRungRequest)
@@ -344,4 +344,4 @@ async def record_case_transition(at: Stock, by: Caller) -> Message:
     request = accountability_pb2.RecordCaseTransitionRequest(
         name=case.name, transition="reported", supervision_case=case
     )
-    return await timed(at, at.house.service(), request)
+    return await timed(at, at.house.worker(), request)

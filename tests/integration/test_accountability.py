@@ -56,7 +56,7 @@ async def inquiry(city: City, subject: str, hazard: str) -> accountability_pb2.A
     """Open a case as a ladder's last rung does."""
     request = accusation(city, subject, hazard)
     request.business_time.FromDatetime(await city.house.now())
-    return await city.house.service().calls(stub(city).OpenAccountabilityCase, request)
+    return await city.house.worker().calls(stub(city).OpenAccountabilityCase, request)
 
 
 async def with_facts(city: City, case: str) -> None:
@@ -284,7 +284,7 @@ async def published(city: City, post: str, numbers: Sequence[str], predecessor: 
 
 async def duties_of_a_leader(city: City) -> Duties:
     """Hire a duty holder with a list of one recurring and one standing duty."""
-    holder = await city.hires(policy_pb2.ROLE_DUTY_HOLDER)
+    holder = await city.hires(policy_pb2.ROLE_DUTY_HOLDER, policy_pb2.ROLE_INSPECTOR)
     asked = directory_pb2.ListAppointmentsRequest(person=holder.name)
     (held,) = (await city.house.operator.calls(city.house.directory.ListAppointments, asked)).appointments
     made, items = await published(city, held.post, ["1", "2"])
@@ -323,7 +323,9 @@ async def test_exemption_rests_on_confirmed_completions_of_the_list_in_force(cit
         DutyServiceStub(city.house.channel).AcknowledgeResponsibilityList,
         duty_pb2.AcknowledgeResponsibilityListRequest(name=duties.list.name),
     )
-    standing = await entry_of(city, duties.holder.name, "duty.list.acknowledged")
+    acknowledged = await entry_of(city, duties.holder.name, "duty.list.acknowledged")
+    await city.reports(duties.holder)
+    standing = await entry_of(city, duties.holder.name, "hazard.hazard.reported")
     await duties.holder.calls(
         plans.ReportProgress, plan_pb2.ReportProgressRequest(name=tasks[0].name, progress_percent=50, remark="已部署")
     )
@@ -344,6 +346,10 @@ async def test_exemption_rests_on_confirmed_completions_of_the_list_in_force(cit
         stub(city).ExemptSubject, exemption(case.name, {recurring: progress, other: standing})
     )
     assert refusal.reason == "UNFIT_REFERENCE"
+    refusal = await leader.refused(
+        stub(city).ExemptSubject, exemption(case.name, {recurring: submitted, other: acknowledged})
+    )
+    assert (refusal.reason, refusal.metadata["resource"]) == ("UNFIT_REFERENCE", acknowledged)
 
     await city.house.advance(timedelta(minutes=1))
     shorter, items = await published(city, duties.post, ["2"], predecessor=duties.list.name)

@@ -12,6 +12,7 @@ from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.accountability import messages, presets, rules
 from services.accountability.references import version_of
+from services.kit.dates import beijing_date, day_message
 from services.kit.errors import (
     DomainError,
     InvalidFields,
@@ -352,11 +353,22 @@ def test_exemption_with_every_duty_shown_is_accepted() -> None:
         None,
         entry(OTHER),
         entry(type_="access.call.refused"),
+        entry(type_="duty.list.acknowledged"),
+        entry(type_="accountability.supervision_case.answered"),
         entry(at=NOW + timedelta(hours=1)),
         entry(at=NOW + timedelta(days=1)),
         rules.Evidence("plan.task.submitted", SUBJECT, "", NOW, ("tasks/1", "dutyItems/1")),
     ],
-    ids=["missing", "of another person", "a refusal", "at the opening", "after the opening", "of another duty"],
+    ids=[
+        "missing",
+        "of another person",
+        "a refusal",
+        "an acknowledgement",
+        "an answer",
+        "at the opening",
+        "after the opening",
+        "of another duty",
+    ],
 )
 def test_exemption_with_unfit_evidence_is_refused(bad: rules.Evidence | None) -> None:
     """A subject would go free on evidence that does not exist, is another's or was made afterwards."""
@@ -477,6 +489,14 @@ def test_of_two_versions_one_is_in_force() -> None:
         for days in (10, 3, 1.5, 0)
     ]
     assert in_force == [[False, False], [True, False], [True, False], [False, True]]
+
+
+def test_a_list_is_in_force_once_its_day_has_come() -> None:
+    """A subject would be exempted by a list that binds nobody yet, and held to the duties of one."""
+    announced = duty_pb2.ResponsibilityList(effective_date=day_message(beijing_date(NOW) + timedelta(days=2)))
+    announced.publish_time.FromDatetime(NOW - timedelta(days=9))
+    days = [rules.governed(version_of(announced), NOW + timedelta(days=days)) for days in (-1, 0, 1, 2, 3)]
+    assert days == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize(
