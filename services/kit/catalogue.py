@@ -63,6 +63,10 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "malformed": ("格式不正确", "is malformed"),
     "unknown_value": ("取值未知", "is not a known value"),
     "bad_character": ("含有不允许的字符", "contains a character that is not allowed"),
+    "not_exact": (
+        "前后不得有空白，且须为 Unicode 规范形式 C",
+        "must have no blanks around it and be in Unicode normal form C",
+    ),
     "out_of_range": ("超出范围", "is out of range"),
     "not_current": ("翻页标记与查询条件不符", "does not belong to this list"),
     "check_digit": ("校验码不正确", "has a wrong check character"),

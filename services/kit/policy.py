@@ -1,6 +1,7 @@
 """Method policies and field rules, read from the descriptors: default deny, nothing unannotated."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,8 +31,8 @@ CONTEXTS = (directory_pb2, duty_pb2, plan_pb2, inspection_pb2, hazard_pb2, accou
 DEFAULT_MAX_CHARACTERS = 1_000
 DEFAULT_MAX_ELEMENTS = 1_000
 MAX_NAME_CHARACTERS = 200
-BLANKS = " \u3000"
-"""Spaces, the Chinese one too: a text of nothing else says nothing."""
+BLANKS = " \u3000\u115f\u1160\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+"""Spaces, fillers and variation selectors: a text of nothing else says nothing."""
 ANY_RESOURCE = "*"
 TIMESTAMP_RANGE_SECONDS = (-2_208_988_800, 253_370_764_800)
 """1900-01-01 to 9999-01-01: what PostgreSQL, Python and every calendar here can hold."""
@@ -65,6 +66,11 @@ class MethodRule:
     client_streaming: bool
     server_streaming: bool
     subject: bool = False
+
+    @property
+    def workers_alone(self) -> bool:
+        """Tell what of internal methods is the worker's: all but reads. It may act in a person's name, at a time."""
+        return self.worker and self.kind not in (policy_pb2.METHOD_KIND_READ, policy_pb2.METHOD_KIND_SERVICE)
 
     @property
     def changes_state(self) -> bool:
@@ -234,7 +240,7 @@ def _field_checks(field: FieldDescriptor, *, partial: bool) -> Iterator[Check]:
             yield _each(field, _name_problem(reference))
         else:
             limit = DEFAULT_MAX_CHARACTERS if field.is_repeated else policy.max_length or DEFAULT_MAX_CHARACTERS
-            yield _each(field, _text_problem(limit, multiline=policy.multiline, empty=not field.is_repeated))
+            yield _each(field, _text_problem(policy, limit, empty=not field.is_repeated))
     elif field.type == FieldDescriptor.TYPE_BYTES:
         yield _each(field, _bytes_problem(policy.max_length or DEFAULT_MAX_CHARACTERS))
     elif field.type == FieldDescriptor.TYPE_ENUM:
@@ -351,15 +357,20 @@ def _name_problem(reference: str) -> Callable[[str], str | None]:
     return problem
 
 
-def _text_problem(limit: int, *, multiline: bool, empty: bool) -> Callable[[str], str | None]:
-    found_forbidden = (FORBIDDEN if multiline else FORBIDDEN_IN_A_LINE).search
+def _text_problem(policy: policy_pb2.FieldPolicy, limit: int, *, empty: bool) -> Callable[[str], str | None]:
+    found_forbidden = (FORBIDDEN if policy.multiline else FORBIDDEN_IN_A_LINE).search
+    exact = policy.exact
 
     def problem(value: str) -> str | None:
         if not value and not empty:
             return "required"
         if len(value) > limit:
             return "too_long"
-        return "bad_character" if found_forbidden(value) else None
+        if found_forbidden(value):
+            return "bad_character"
+        if exact and (value.strip(BLANKS) != value or not unicodedata.is_normalized("NFC", value)):
+            return "not_exact"
+        return None
 
     return problem
 

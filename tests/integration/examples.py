@@ -243,6 +243,9 @@ def _wrong_values(field: FieldDescriptor) -> Iterator[tuple[str, Any]]:
             yield "bad_character", character
         if not _policy(field).multiline:
             yield "bad_character", "\n"
+        if _policy(field).exact:
+            for twin in ("1 ", "\u30001", "1\u3164", "e\u0301"):
+                yield "not_exact", twin
     elif field.type == FieldDescriptor.TYPE_BYTES:
         yield "too_long", bytes((_policy(field).max_length or DEFAULT_MAX_CHARACTERS) + 1)
     elif field.type == FieldDescriptor.TYPE_ENUM:

@@ -47,8 +47,8 @@ def by_path(*, lists: bool = False, masks: bool = False, imports: bool | None = 
 
 
 def entitled(city: City, rule: MethodRule) -> Caller:
-    """Return somebody who may use the method: at home in every role, or a service of the house."""
-    return city.house.service() if rule.kind in PERSONS_NEVER else city.all_rounder
+    """Return somebody who may use the method: at home in every role, or the worker."""
+    return city.house.worker() if rule.kind in PERSONS_NEVER else city.all_rounder
 
 
 async def answer_to(city: City, rule: MethodRule, raws: Sequence[bytes], locale: Locale = "en") -> Refusal | bytes:
@@ -203,6 +203,7 @@ def test_every_problem_is_generated() -> None:
         "malformed",
         "unknown_value",
         "bad_character",
+        "not_exact",
         "out_of_range",
     } == generated
     assert generated <= set(PROBLEMS)

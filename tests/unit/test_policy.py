@@ -107,6 +107,7 @@ message Request {
   bytes hash = 15 [(dutyloop.policy.v1.field).max_length = 4];
   string answered = 16 [(google.api.field_behavior) = OUTPUT_ONLY];
   google.protobuf.FieldMask mask = 17;
+  string number = 18 [(dutyloop.policy.v1.field) = { exact: true }];
 }
 message Nested {
   string inner = 1 [(google.api.field_behavior) = REQUIRED];
@@ -226,6 +227,19 @@ def test_characters_that_hide_text_are_refused(request_of: Callable[..., Any], f
     """Who approves would read another text than the one stored, and PostgreSQL would refuse NUL on its own terms."""
     assert [(field, "bad_character")] == problems(request_of(**{field: f"a{character}b"}))
     assert problems(request_of(words=["a", character])) == [("words[1]", "bad_character")]
+
+
+@pytest.mark.parametrize("twin", ["7 ", "\u30007", "7\u3164", "e\u0301", "\uf900"])
+def test_a_number_has_no_twin_that_looks_the_same(request_of: Callable[..., Any], twin: str) -> None:
+    """An instrument's number would be used twice: the second time with a blank that nobody sees."""
+    assert problems(request_of(number=twin)) == [("number", "not_exact")]
+    assert problems(request_of(number="安监〔2026〕7号 é", line=twin)) == []
+
+
+@pytest.mark.parametrize("filler", ["\u2800", "\u3164", "\ufe0f", " \u3000"])
+def test_what_shows_nothing_says_nothing(request_of: Callable[..., Any], filler: str) -> None:
+    """A required field would be filled with what nobody can see."""
+    assert ("request_id", "required") in problems(request_of(request_id=filler))
 
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\t", "\u2028", "\u2029"])

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64utyloop/policy/v1/policy.proto\x12\x12\x64utyloop.policy.v1\x1a google/protobuf/descriptor.proto\"\x9b\x01\n\x0cMethodPolicy\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.dutyloop.policy.v1.MethodKind\x12\'\n\x05roles\x18\x02 \x03(\x0e\x32\x18.dutyloop.policy.v1.Role\x12\x13\n\x0bscope_field\x18\x03 \x01(\t\x12\x0e\n\x06worker\x18\x04 \x01(\x08\x12\x0f\n\x07subject\x18\x05 \x01(\x08\"G\n\x0b\x46ieldPolicy\x12\x11\n\tsensitive\x18\x01 \x01(\x08\x12\x12\n\nmax_length\x18\x02 \x01(\r\x12\x11\n\tmultiline\x18\x03 \x01(\x08*\xbe\x01\n\nMethodKind\x12\x1b\n\x17METHOD_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10METHOD_KIND_READ\x10\x01\x12\x17\n\x13METHOD_KIND_COMMAND\x10\x02\x12\x1b\n\x17METHOD_KIND_CASE_ACTION\x10\x03\x12\x16\n\x12METHOD_KIND_IMPORT\x10\x04\x12\x16\n\x12METHOD_KIND_WORKER\x10\x05\x12\x17\n\x13METHOD_KIND_SERVICE\x10\x06*\xf6\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\x14\n\x10ROLE_LIST_EDITOR\x10\x02\x12\x16\n\x12ROLE_LIST_APPROVER\x10\x03\x12\x14\n\x10ROLE_DUTY_HOLDER\x10\x04\x12\x12\n\x0eROLE_INSPECTOR\x10\x05\x12\x13\n\x0fROLE_SUPERVISOR\x10\x06\x12\x19\n\x15ROLE_RESPONSIBLE_UNIT\x10\x07\x12\x0f\n\x0bROLE_LEADER\x10\x08\x12\x10\n\x0cROLE_AUDITOR\x10\t\x12\x1a\n\x16ROLE_DEPARTMENT_SYSTEM\x10\n:R\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32 .dutyloop.policy.v1.MethodPolicy:O\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1f.dutyloop.policy.v1.FieldPolicyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x64utyloop/policy/v1/policy.proto\x12\x12\x64utyloop.policy.v1\x1a google/protobuf/descriptor.proto\"\x9b\x01\n\x0cMethodPolicy\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.dutyloop.policy.v1.MethodKind\x12\'\n\x05roles\x18\x02 \x03(\x0e\x32\x18.dutyloop.policy.v1.Role\x12\x13\n\x0bscope_field\x18\x03 \x01(\t\x12\x0e\n\x06worker\x18\x04 \x01(\x08\x12\x0f\n\x07subject\x18\x05 \x01(\x08\"V\n\x0b\x46ieldPolicy\x12\x11\n\tsensitive\x18\x01 \x01(\x08\x12\x12\n\nmax_length\x18\x02 \x01(\r\x12\x11\n\tmultiline\x18\x03 \x01(\x08\x12\r\n\x05\x65xact\x18\x04 \x01(\x08*\xbe\x01\n\nMethodKind\x12\x1b\n\x17METHOD_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10METHOD_KIND_READ\x10\x01\x12\x17\n\x13METHOD_KIND_COMMAND\x10\x02\x12\x1b\n\x17METHOD_KIND_CASE_ACTION\x10\x03\x12\x16\n\x12METHOD_KIND_IMPORT\x10\x04\x12\x16\n\x12METHOD_KIND_WORKER\x10\x05\x12\x17\n\x13METHOD_KIND_SERVICE\x10\x06*\xf6\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\x14\n\x10ROLE_LIST_EDITOR\x10\x02\x12\x16\n\x12ROLE_LIST_APPROVER\x10\x03\x12\x14\n\x10ROLE_DUTY_HOLDER\x10\x04\x12\x12\n\x0eROLE_INSPECTOR\x10\x05\x12\x13\n\x0fROLE_SUPERVISOR\x10\x06\x12\x19\n\x15ROLE_RESPONSIBLE_UNIT\x10\x07\x12\x0f\n\x0bROLE_LEADER\x10\x08\x12\x10\n\x0cROLE_AUDITOR\x10\t\x12\x1a\n\x16ROLE_DEPARTMENT_SYSTEM\x10\n:R\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32 .dutyloop.policy.v1.MethodPolicy:O\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1f.dutyloop.policy.v1.FieldPolicyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dutyloop.policy.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_METHODKIND']._serialized_start=321
-  _globals['_METHODKIND']._serialized_end=511
-  _globals['_ROLE']._serialized_start=514
-  _globals['_ROLE']._serialized_end=760
+  _globals['_METHODKIND']._serialized_start=336
+  _globals['_METHODKIND']._serialized_end=526
+  _globals['_ROLE']._serialized_start=529
+  _globals['_ROLE']._serialized_end=775
   _globals['_METHODPOLICY']._serialized_start=90
   _globals['_METHODPOLICY']._serialized_end=245
   _globals['_FIELDPOLICY']._serialized_start=247
-  _globals['_FIELDPOLICY']._serialized_end=318
+  _globals['_FIELDPOLICY']._serialized_end=333
 # @@protoc_insertion_point(module_scope)

@@ -172,6 +172,7 @@ class FieldPolicy(_message.Message):
     SENSITIVE_FIELD_NUMBER: _builtins.int
     MAX_LENGTH_FIELD_NUMBER: _builtins.int
     MULTILINE_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
     sensitive: _builtins.bool
     """Keeps the field out of logs, errors and traces."""
     max_length: _builtins.int
@@ -180,16 +181,21 @@ class FieldPolicy(_message.Message):
     """
     multiline: _builtins.bool
     """Allows line breaks and tabs in a string."""
+    exact: _builtins.bool
+    """Tells things apart by a string: refuses blanks around it and what is not in Unicode normal form C,
+    which look the same and compare as different.
+    """
     def __init__(
         self,
         *,
         sensitive: _builtins.bool = ...,
         max_length: _builtins.int = ...,
         multiline: _builtins.bool = ...,
+        exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_length", b"max_length", "multiline", b"multiline", "sensitive", b"sensitive"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "max_length", b"max_length", "multiline", b"multiline", "sensitive", b"sensitive"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
