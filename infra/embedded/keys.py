@@ -12,10 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.embedded.process import StackError, write_private
 from services.audit.checkpoints import verifier_key
-from services.kit.tokens import key_id
+from services.kit.tokens import WORKER, key_id
 
 WORKER_KEY = "worker.key"
-WORKER_SUBJECT = "services/worker"
 
 
 def make_keys(data_dir: Path) -> dict[str, str]:
@@ -29,7 +28,7 @@ def make_keys(data_dir: Path) -> dict[str, str]:
     trusted = data_dir / "trusted_keys.json"
     # The worker's own, which cannot sign for any other part of the house.
     worker = _make_once(data_dir / WORKER_KEY, _new_private_key)
-    workers_jwk = _public_jwk(worker, "service") | {"dutyloop_subject": WORKER_SUBJECT}
+    workers_jwk = _public_jwk(worker, "service") | {"dutyloop_subject": WORKER}
     _trust(trusted, [_public_jwk(service, "service"), workers_jwk, _public_jwk(issuer, "person")])
     return {
         "DUTYLOOP_SERVICE_KEY_FILE": str(service),

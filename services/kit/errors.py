@@ -192,7 +192,15 @@ RETRYABLE_AFTER_SECONDS: Mapping[type[DomainError], int] = {
     Overloaded: 1,
     ImportRunning: 5,
 }
-RECORDED_REFUSALS = (RoleMissing, SeparationOfDuties, WrongState, WindowClosed, RuleNotMet, RequestIdReused)
+RECORDED_REFUSALS = (
+    RoleMissing,
+    SeparationOfDuties,
+    WrongState,
+    WindowClosed,
+    RuleNotMet,
+    UnfitReference,
+    RequestIdReused,
+)
 """Refusals that are written to the ledger, with those of NotFound that hide a resource out of scope."""
 
 BY_REASON: Mapping[str, type[DomainError]] = {cls.reason: cls for cls in STATUS}

@@ -7,8 +7,9 @@ Handlers are ``async def Method(self, request, call)``; nothing reaches them tha
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
@@ -52,7 +53,7 @@ from services.kit.logs import call_served, log_served, logger
 from services.kit.policy import MethodRule, method_rules, redacted, validate, validator
 from services.kit.settings import Settings
 from services.kit.tls import server_credentials
-from services.kit.tokens import Subject, TokenVerifier
+from services.kit.tokens import WORKER, Subject, TokenVerifier
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_STREAM_SECONDS = 3_600.0
@@ -61,6 +62,9 @@ PERSONS_NEVER = (policy_pb2.METHOD_KIND_WORKER, policy_pb2.METHOD_KIND_SERVICE)
 LANGUAGES: Mapping[str, Locale] = {"en": "en", "zh": "zh-CN"}
 EVERYTHING = Reach(grants=(), scope=EVERYWHERE, home_region_code="")
 """What the house's own services reach."""
+STREAMS_EACH = 8
+"""How many streams one caller may hold open."""
+REFLECTION_SECONDS = 60
 RECEIPT_KEY = "dutyloop-receipt-bin"
 SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -91,7 +95,10 @@ class Guard:
         self._clock = clock
         self.logs_requests = settings.log_level == "debug"
         internal = max(1, int(settings.max_concurrent_calls * settings.worker_call_share))
-        self._places = {True: internal, False: settings.max_concurrent_calls - internal}
+        people = settings.max_concurrent_calls - internal
+        self._places = {True: internal, False: people}
+        self._stream_places = max(STREAMS_EACH, people // 4)
+        self._streams: Counter[str] = Counter()
 
     def handlers(self, service: Service) -> "grpc.GenericRpcHandler[Any, Any]":
         """Wrap every method of a service. Raises PolicyError on an unannotated one, TypeError on a missing one."""
@@ -162,8 +169,11 @@ class Guard:
 
     def authorise(self, call: Call) -> None:
         """Raise RoleMissing unless the policy lets this caller use the method at all."""
-        entitled = bool(call.grants) or call.rule.subject
-        allowed = call.rule.worker if call.internal else entitled and call.rule.kind not in PERSONS_NEVER
+        rule = call.rule
+        if call.internal:
+            allowed = rule.worker and (call.principal == WORKER or not rule.workers_alone)
+        else:
+            allowed = (bool(call.grants) or rule.subject) and rule.kind not in PERSONS_NEVER
         if not allowed:
             raise RoleMissing(method=call.rule.name)
 
@@ -177,9 +187,16 @@ class Guard:
         """Give a taken place back."""
         self._places[internal] += 1
 
-    def require_token(self, context: Context) -> None:
-        """Raise Unauthenticated unless a valid token came with the call; for reflection."""
-        self.subject(self.introduction(context)[0])
+    @contextmanager
+    def stream_place(self, subject: Subject) -> Iterator[None]:
+        """Hold one of the places for streams, which last: they never take those of calls. Raises Overloaded."""
+        if self._streams.total() >= self._stream_places or self._streams[subject.name] >= STREAMS_EACH:
+            raise Overloaded
+        self._streams[subject.name] += 1
+        try:
+            yield
+        finally:
+            self._streams -= Counter((subject.name,))  # and whoever holds none is forgotten
 
 
 class _GuardedMethod:
@@ -308,16 +325,12 @@ class _GuardedMethod:
         token, locale = guard.introduction(context)
         try:
             subject = guard.subject(token)
-            internal = subject.use == "service"
-            guard.take_place(internal=internal)
-            try:
+            with guard.stream_place(subject):
                 call = await guard.identify(self._rule, subject, context, locale)
                 guard.authorise(call)
                 call.recheck = partial(guard.recheck, call)
                 yield call
                 ended = True
-            finally:
-                guard.leave_place(internal=internal)
         except Exception as error:  # noqa: BLE001 (outermost: exception text must never reach a client)
             refusal = as_refusal(error, self._rule)
         finally:
@@ -391,13 +404,15 @@ class _AuthenticatedReflection(ReflectionServicer):
         self._guard = guard
 
     async def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        """Answer reflection requests."""
+        """Answer reflection requests, for as long as a question takes."""
         try:
-            self._guard.require_token(context)
-        except Unauthenticated:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
-        async for answer in super().ServerReflectionInfo(request_iterator, context):
-            yield answer
+            with self._guard.stream_place(self._guard.subject(self._guard.introduction(context)[0])):
+                async with asyncio.timeout(REFLECTION_SECONDS):
+                    async for answer in super().ServerReflectionInfo(request_iterator, context):
+                        yield answer
+        except (Unauthenticated, Overloaded, TimeoutError) as error:
+            refusal = DeadlinePassed() if isinstance(error, TimeoutError) else error
+            await context.abort(STATUS[type(refusal)], refusal.reason.lower())
 
 
 async def start(

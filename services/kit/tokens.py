@@ -20,6 +20,8 @@ ALGORITHMS = ("EdDSA", "ES256", "RS256", "PS256")
 TYPE = "at+jwt"
 PERSON_ISSUER = "dutyloop-people"
 SERVICE_ISSUER = "dutyloop-services"
+WORKER = "services/worker"
+"""The process that runs the workflows: the only one that records what cases decide, and says when."""
 VERIFIED_SECONDS = 5.0
 """How long a verified token is trusted unread; the same bound as for roles."""
 CACHE_ENTRIES = 10_000
@@ -46,7 +48,7 @@ class TrustedKey:
     use: Use
     issuer: str
     subject: str = ""
-    """The only one it may vouch for; empty when it may for any of its kind."""
+    """The only one it may vouch for, and no other key may; empty when it may for any of its kind without one."""
 
 
 def load_trusted_keys(path: Path) -> dict[str, TrustedKey]:
@@ -72,6 +74,7 @@ class TokenVerifier:
 
     def __init__(self, keys: dict[str, TrustedKey], audience: str) -> None:
         self._keys = keys
+        self._owned = frozenset(key.subject for key in keys.values())
         self._audience = audience
         self._verified: dict[str, tuple[float, Subject]] = {}
 
@@ -108,7 +111,7 @@ class TokenVerifier:
         )
         name = str(claims["sub"])
         prefix = "services/" if trusted.use == "service" else "people/"
-        if not name.startswith(prefix) or (trusted.subject and name != trusted.subject):
+        if not name.startswith(prefix) or (name != trusted.subject if trusted.subject else name in self._owned):
             raise Unauthenticated
         return Subject(name, trusted.use), float(claims["exp"])
 

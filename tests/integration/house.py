@@ -26,7 +26,7 @@ from temporalio.client import Client
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from dutyloop.hazard.v1.hazard_pb2_grpc import HazardServiceStub
-from infra.embedded.keys import make_keys
+from infra.embedded.keys import WORKER_KEY, make_keys
 from infra.embedded.postgres import OWNER
 from infra.embedded.process import free_port
 from infra.embedded.temporal import EmbeddedTemporal
@@ -38,7 +38,7 @@ from services.kit.policy import CONTEXTS, MethodRule, method_rules
 from services.kit.serve import SERVICES, serve
 from services.kit.server import RECEIPT_KEY
 from services.kit.settings import Settings, required
-from services.kit.tokens import PERSON_ISSUER, SERVICE_ISSUER, TokenSigner
+from services.kit.tokens import PERSON_ISSUER, SERVICE_ISSUER, WORKER, TokenSigner
 from workflows.worker import work
 
 if TYPE_CHECKING:
@@ -219,6 +219,12 @@ class RunningHouse:
         signer = TokenSigner(key_file, SERVICE_ISSUER, self.settings.audience)
         return Caller(name, signer.sign(name, TOKEN_SECONDS))
 
+    def worker(self) -> Caller:
+        """Return the worker, as which cases record what they decide."""
+        key_file = required(worker_settings(self.settings).service_key_file, "service_key_file")
+        signer = TokenSigner(key_file, SERVICE_ISSUER, self.settings.audience)
+        return Caller(WORKER, signer.sign(WORKER, TOKEN_SECONDS))
+
     def raw(self, path: str) -> Any:
         """Return a unary method by its path that takes and gives bytes; the path may be odd."""
         channel: Any = self.channel
@@ -343,7 +349,7 @@ async def running_house(
     names = hosted_services()
     stop_serving, stop_working = asyncio.Event(), asyncio.Event()
     serving = asyncio.create_task(serve(settings, names, stop_serving))
-    working = asyncio.create_task(work(settings, stop_working))
+    working = asyncio.create_task(work(worker_settings(settings), stop_working))
     client = await kit_temporal.connect(settings)
     channel = channel_to(settings, address)
     try:
@@ -364,6 +370,12 @@ async def running_house(
                 handles = map(client.get_workflow_handle, running[start : start + TERMINATED_AT_ONCE])
                 await asyncio.gather(*(handle.terminate("the test is over") for handle in handles))
     await asyncio.gather(serving, working)
+
+
+def worker_settings(settings: Settings) -> Settings:
+    """Return the settings with which the worker runs: it has a key of its own."""
+    key_file = required(settings.service_key_file, "service_key_file").with_name(WORKER_KEY)
+    return settings.model_copy(update={"service_key_file": key_file})
 
 
 async def _answers(channel: grpc.aio.Channel, serving: "asyncio.Task[None]") -> None:

@@ -363,7 +363,7 @@ class Stock:
 
     async def measure(self, supervision_case: str) -> accountability_pb2.Measure:
         """Have a rung fire."""
-        fired = await self.does(self.house.service(), await self.rung(supervision_case))
+        fired = await self.does(self.house.worker(), await self.rung(supervision_case))
         return cast("accountability_pb2.Measure", fired)
 
     async def accountability(self, subject: str, state: str = "OPENED") -> accountability_pb2.AccountabilityCase:

@@ -297,7 +297,7 @@ async def record_task_reminder(at: Stock, by: Caller) -> Message:
         kind=plan_pb2.REMINDER_KIND_DUE_SOON,
         supervision_case=names["dutyloop/SupervisionCase"],
     )
-    return await timed(at, at.house.service(), request)
+    return await timed(at, at.house.worker(), request)
 
 
 # Audit

@@ -57,7 +57,7 @@ REGENERATE = 'run make test ARGS="tests/integration/test_access_matrix.py --upda
 ADD_EXAMPLE = "add a request with which an allowed caller succeeds to tests/integration/successes_of_{records,cases}.py"
 EXAMPLES = Examples(RECORDS | CASES)
 RULES = rules_of(hosted_services())
-COLUMNS = ("method", "kind", "things", *map(role_word, ROLES), "service")
+COLUMNS = ("method", "kind", "things", *map(role_word, ROLES), "worker", "service")
 NATIONAL = {
     "/dutyloop.directory.v1.DirectoryService/PublishHolidayNotice": "the calendar is one for the whole country",
     "/dutyloop.directory.v1.DirectoryService/AdvanceClock": "business time is one for all",
@@ -209,9 +209,9 @@ def tried(city: City, place: Place, rule: MethodRule, role: Role) -> Caller:
 
 async def measure(at: Neighbours, rule: MethodRule) -> dict[str, Row]:
     """Try a method as everybody: on next door's things and absent ones first, then on one's own until it is done."""
-    city, service = at.city, at.city.house.service()
+    city, worker = at.city, at.city.house.worker()
     allowed = allowed_roles(rule)
-    first = tried(city, city.home, rule, allowed[0]) if allowed else service
+    first = tried(city, city.home, rule, allowed[0]) if allowed else worker
     request = (await EXAMPLES.requests(rule, at.home, first))[0]
     results = {} if rule.kind in PERSONS_NEVER else await measure_from_next_door(at, rule, request)
     own: dict[str, str] = {}
@@ -220,10 +220,11 @@ async def measure(at: Neighbours, rule: MethodRule) -> dict[str, Row]:
         asked = (await EXAMPLES.requests(rule, at.home, caller))[0] if role in allowed[1:] else request
         own[role_word(role)] = outcome(rule, await attempt(city, caller, rule, asked))
     if rule.worker and rule.kind not in PERSONS_NEVER:
-        request = (await EXAMPLES.requests(rule, at.home, service))[0]
-    own["service"] = outcome(rule, await attempt(city, service, rule, request))
+        request = (await EXAMPLES.requests(rule, at.home, worker))[0]
+    for part, caller in (("service", city.house.service()), ("worker", worker)):  # first who may have to be refused
+        own[part] = outcome(rule, await attempt(city, caller, rule, request))
     kind = policy_pb2.MethodKind.Name(rule.kind).removeprefix("METHOD_KIND_").lower()  # type: ignore[arg-type]
-    head = {"method": rule.path, "kind": kind, "service": "-"}
+    head = {"method": rule.path, "kind": kind, "worker": "-", "service": "-"}
     return {things: {**head, "things": things, **row} for things, row in {"own": own, **results}.items()}
 
 
@@ -270,7 +271,9 @@ def test_the_matrix_is_the_contract(path: str, golden: Rows) -> None:
     for role in ROLES:
         expected = "OK" if role in allowed else "PERMISSION_DENIED"
         assert expected == row[role_word(role)], f"{path} as {role_word(role)}: {ADD_EXAMPLE}"
-    assert ("OK" if rule.worker else "PERMISSION_DENIED") == row["service"], f"{path} as service: {ADD_EXAMPLE}"
+    others = rule.worker and rule.kind in (policy_pb2.METHOD_KIND_READ, policy_pb2.METHOD_KIND_SERVICE)
+    for part, let_in in (("worker", rule.worker), ("service", others)):
+        assert ("OK" if let_in else "PERMISSION_DENIED") == row[part], f"{path} as {part}: {ADD_EXAMPLE}"
 
 
 @pytest.mark.parametrize("path", OF_PEOPLE, ids=lambda path: path.rpartition(".v1.")[2])

@@ -1,6 +1,7 @@
 """The guard before every method: who gets in, what is repeated, what is bounded, what the ledger keeps."""
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +27,7 @@ from services.directory.service import DirectoryService
 from services.kit import server
 from services.kit.call import Call
 from services.kit.logs import add_call, logger
-from services.kit.server import MAX_METADATA_BYTES, RECEIPT_KEY
+from services.kit.server import MAX_METADATA_BYTES, RECEIPT_KEY, STREAMS_EACH
 from tests.integration.conftest import NewDatabase
 from tests.integration.house import NOBODY, Caller, Refusal, running_house
 from tests.integration.people import City, appoint, new_hazard, register
@@ -471,6 +472,36 @@ async def test_a_day_long_deadline_is_cut(slow_reads: Callable[[], None], narrow
         refusal = await status_of(call)
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE")
         assert time.monotonic() - started < 15
+
+
+async def test_one_followers_streams_leave_the_others_their_places(city: City) -> None:
+    """One forgotten program that opens stream after stream would shut out everybody's calls."""
+    house, auditor, other = city.house, city.home.people[policy_pb2.ROLE_AUDITOR], city.all_rounder
+    stub = AuditServiceStub(house.channel)
+
+    def follow(by: Caller) -> Any:
+        return stub.FollowLedger(audit_pb2.FollowLedgerRequest(), timeout=60, metadata=by.metadata())
+
+    held = [follow(auditor) for _ in range(STREAMS_EACH)]
+    try:
+        for stream in held:
+            await anext(aiter(stream))
+        refusal = await status_of(anext(aiter(follow(auditor))))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        held.append(follow(other))
+        await anext(aiter(held[-1]))
+        await auditor.calls(house.directory.GetClock, directory_pb2.GetClockRequest())
+    finally:
+        for stream in held:
+            stream.cancel()
+    async with asyncio.timeout(10):
+        while True:
+            again = follow(auditor)
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await anext(aiter(again))
+                break
+            await asyncio.sleep(0.02)
+    again.cancel()
 
 
 async def test_overload_is_answered_while_the_worker_goes_on(

@@ -198,6 +198,17 @@ def test_a_key_of_one_service_vouches_for_no_other(tmp_path: Path) -> None:
         refused(bound, signed(good | {"sub": other}, SERVICE_KEY))
 
 
+def test_what_a_key_is_bound_to_no_other_key_vouches_for(tmp_path: Path) -> None:
+    """Whoever takes over any service could pass for the worker, and act in everybody's name."""
+    file, others = tmp_path / "trusted.json", Ed25519PrivateKey.generate()
+    bound = jwk(SERVICE_KEY, "service") | {"dutyloop_subject": "services/worker"}
+    file.write_bytes(orjson.dumps({"keys": [bound, jwk(others, "service")]}))
+    verifier = TokenVerifier(load_trusted_keys(file), AUDIENCE)
+    hazard = claims(iss=SERVICE_ISSUER, sub="services/hazard")
+    assert verifier.verify(signed(hazard, others)) == Subject("services/hazard", "service")
+    refused(verifier, signed(hazard | {"sub": "services/worker"}, others))
+
+
 def test_a_stranger_s_key_under_a_known_id_is_refused(verifier: TokenVerifier) -> None:
     """Anyone could sign under the name of our key."""
     refused(verifier, signed(claims(), STRANGER_KEY, kid=key_id(PERSON_KEY)))
