@@ -14,6 +14,8 @@ from services.kit.units import is_within
 
 YELLOW = timedelta(days=5)
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
+LATEST_RECORD = timedelta(days=30)
+"""How long after a visit its record may be made (our default, not statutory)."""
 MOST_INSPECTORS = 10
 DOCUMENT_HASH_BYTES = 32
 """SHA-256."""
@@ -209,6 +211,8 @@ def check_record(visit: inspection_pb2.Visit, recorder: str, now: datetime) -> N
         raise RuleNotMet(rule="visit_is_recorded_by_an_inspector_of_it")
     if time_of(visit.check_in_time) > now:
         raise invalid("visit.check_in_time", "in_the_future")
+    if now - time_of(visit.check_in_time) > LATEST_RECORD:
+        raise RuleNotMet(rule="visit_is_recorded_within_30_days")
     if not visit.certificate_shown:
         raise RuleNotMet(rule="certificates_are_shown")
     signers = [signature.inspector for signature in visit.signatures]

@@ -193,6 +193,10 @@ RULES: Mapping[str, tuple[str, str]] = {
         "检查记录不得早于检查时间",
         "a visit is not recorded before it happened",
     ),
+    "visit_is_recorded_within_30_days": (
+        "检查记录应在检查之后30日内录入",
+        "a visit is recorded within 30 days",
+    ),
     "visit_outside_a_tour_is_to_a_site": ("巡查之外只检查检查对象", "a visit outside any tour is to a site"),
     "visit_to_a_site_has_an_enforcement_body": (
         "检查检查对象须有执法单位",
@@ -479,6 +483,10 @@ KEYS: Mapping[str, tuple[str, str]] = {
         "an order of this kind in force on the site",
     ),
     "tour_letter_number_is_used_once": ("本单位该编号的反馈函", "a feedback letter of this unit with this number"),
+    "visit_begins_once": (
+        "同一时间到达该检查对象的检查",
+        "a visit to this target with the same check-in time",
+    ),
     "visit_legacy_id_is_unique_in_its_register": (
         "该旧系统台账中此编号的检查",
         "a visit with this legacy id in its register",

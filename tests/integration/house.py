@@ -7,6 +7,7 @@ A ``Caller`` sends requests with a token of its own and sees what any client see
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,9 @@ def method_descriptor(path: str) -> MethodDescriptor:
 def rules_of(names: Sequence[str] = SERVICES) -> dict[str, MethodRule]:
     """Return the rule of every method of the named services, by its path."""
     return {rule.path: rule for service in service_descriptors(names) for rule in method_rules(service)}
+
+
+ARRIVALS = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +303,10 @@ class RunningHouse:
         answer = await self.operator.calls(self.directory.GetClock, directory_pb2.GetClockRequest())
         time: datetime = answer.time.ToDatetime(tzinfo=UTC)
         return time
+
+    async def arrival(self) -> datetime:
+        """Return an instant of now at which no other visit began."""
+        return await self.now() - timedelta(microseconds=next(ARRIVALS))
 
     async def advance(self, time: timedelta) -> datetime:
         """Let business time pass, for every running case too."""

@@ -306,7 +306,7 @@ class Stock:
             signatures=[inspection_pb2.Signature(inspector=each, reference="sha256:1") for each in inspectors],
             target_signature="sha256:2",
         )
-        visit.check_in_time.FromDatetime(await self.house.now())
+        visit.check_in_time.FromDatetime(await self.house.arrival())
         return visit
 
     async def visit(self, tour: str = "") -> inspection_pb2.Visit:

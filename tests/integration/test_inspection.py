@@ -89,7 +89,7 @@ class Crew:
             signatures=[inspection_pb2.Signature(inspector=each, reference="sha256:1") for each in inspectors],
             target_signature="sha256:2",
         )
-        visit.check_in_time.FromDatetime(await self.house.now())
+        visit.check_in_time.FromDatetime(await self.house.arrival())
         return visit
 
     async def visits(self, tour: inspection_pb2.Tour, drawn: inspection_pb2.Draw, *targets: str) -> None:
@@ -343,6 +343,8 @@ async def test_a_site_is_visited_outside_any_tour(crew: Crew) -> None:
     visit.enforcement_unit = city.home.office
     recorded = await crew.pool[0].calls(stub.RecordVisit, inspection_pb2.RecordVisitRequest(visit=visit))
     assert (recorded.tour, recorded.target, recorded.recorder) == ("", city.home.site, pair[0])
+    refusal = await crew.pool[1].refused(stub.RecordVisit, inspection_pb2.RecordVisitRequest(visit=visit))
+    assert (refusal.reason, refusal.metadata["resource"]) == ("ALREADY_EXISTS", "visit_begins_once")
     visit.target = city.next_door.site
     refusal = await crew.pool[0].refused(stub.RecordVisit, inspection_pb2.RecordVisitRequest(visit=visit))
     assert refusal.code == grpc.StatusCode.NOT_FOUND

@@ -288,6 +288,15 @@ def test_a_visit_of_tomorrow_is_refused() -> None:
     assert field_refused(lambda: rules.check_record(ahead, "people/a", NOW)) == ("visit.check_in_time", "in_the_future")
 
 
+def test_a_record_is_made_while_the_visit_is_remembered() -> None:
+    """Visits could be invented for years in which nobody went there."""
+    late = visit()
+    late.check_in_time.FromDatetime(NOW - timedelta(days=30))
+    rules.check_record(late, "people/a", NOW)
+    refused = rule_refused(lambda: rules.check_record(late, "people/a", NOW + timedelta(seconds=1)))
+    assert refused == "visit_is_recorded_within_30_days"
+
+
 def window(**changes: object) -> rules.TourWindow:
     """Return a started tour's window, with changes."""
     fields: dict[str, object] = {

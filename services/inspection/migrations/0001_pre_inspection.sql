@@ -129,6 +129,8 @@ CREATE TABLE visit (
         CHECK (imported OR jsonb_array_length(signatures) = cardinality(inspectors)),
     CONSTRAINT visit_is_signed_or_refused CHECK (imported OR (target_signature = '') <> (refusal_note = '')),
     CONSTRAINT visit_is_not_recorded_before_it_happened CHECK (imported OR check_in_time <= record_time),
+    CONSTRAINT visit_is_recorded_within_30_days CHECK (imported OR record_time - check_in_time <= interval '30 days'),
+    CONSTRAINT visit_begins_once UNIQUE (target, check_in_time),
     CONSTRAINT visit_outside_a_tour_is_to_a_site CHECK (tour_id IS NOT NULL OR target ^@ 'sites/'),
     CONSTRAINT visit_to_a_site_has_an_enforcement_body
         CHECK (imported OR NOT target ^@ 'sites/' OR enforcement_unit <> ''),
