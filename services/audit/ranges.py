@@ -24,6 +24,7 @@ AUDITOR = "auditor"
 CONNECT_SECONDS = 10.0
 SESSION = {
     "timezone": "UTC",
+    "datestyle": "ISO",
     "application_name": "dutyloop-verify",
     "jit": "off",
     "work_mem": "64MB",
@@ -31,6 +32,7 @@ SESSION = {
 }
 REPLY = struct.Struct(">II")
 """Lengths of a reply's JSON and of its leaf hashes."""
+HASH_BYTES = 32
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -50,12 +52,12 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRange:
-    """What checking one range of positions found; ``leaves`` are the computed hashes, one after the other."""
+    """What checking one range of positions found; ``leaves`` are the computed hashes."""
 
     rows: int
     shredded: int
     hashed_bytes: int
-    leaves: bytes
+    leaves: Sequence[bytes]
     problems: Sequence[Problem]
 
 
@@ -87,12 +89,13 @@ async def check_range(connection: Connection, start: int, end: int) -> CheckedRa
     problems: list[Problem] = []
     for first, last in _stretches(express.irregular, end):
         checker = await check_rows(connection, first, last)
-        leaves[first] = b"".join(checker.leaves)
+        leaves[first] = checker.leaves
         rows, shredded, hashed = rows + checker.rows, shredded + checker.shredded, hashed + checker.hashed_bytes
         problems += checker.problems
     if rows == 0:
         problems.clear()  # the caller looks for the next entry and names the whole gap
-    return CheckedRange(rows, shredded, hashed, b"".join(leaves[first] for first in sorted(leaves)), problems)
+    in_order = [leaf for first in sorted(leaves) for leaf in leaves[first]]
+    return CheckedRange(rows, shredded, hashed, in_order, problems)
 
 
 def _stretches(firsts: Sequence[int], end: int) -> Iterator[tuple[int, int]]:
@@ -173,10 +176,11 @@ class Helper:
             try:
                 told, hashes = REPLY.unpack(await stdout.readexactly(REPLY.size))
                 reply = orjson.loads(await stdout.readexactly(told))
-                leaves = await stdout.readexactly(hashes)
+                blob = await stdout.readexactly(hashes)
             except asyncio.IncompleteReadError:
                 raise HelperDied from None
             problems = [Problem(**each) for each in reply.pop("problems")]
+            leaves = [blob[offset : offset + HASH_BYTES] for offset in range(0, hashes, HASH_BYTES)]
             return CheckedRange(**reply, leaves=leaves, problems=problems)
 
     async def stop(self) -> None:
@@ -202,8 +206,8 @@ async def help_out() -> None:
                 "hashed_bytes": checked.hashed_bytes,
                 "problems": [asdict(each) for each in checked.problems],
             }
-            told = orjson.dumps(reply)
-            sys.stdout.buffer.write(REPLY.pack(len(told), len(checked.leaves)) + told + checked.leaves)
+            told, hashes = orjson.dumps(reply), b"".join(checked.leaves)
+            sys.stdout.buffer.write(REPLY.pack(len(told), len(hashes)) + told + hashes)
             sys.stdout.buffer.flush()
 
 

@@ -242,8 +242,7 @@ class _Run:
         found.shredded += checked.shredded
         found.hashed_bytes += checked.hashed_bytes
         found.problems.extend(checked.problems[: max(0, MAX_PROBLEMS - len(found.problems))])
-        blob = checked.leaves
-        leaves = [blob[offset : offset + 32] for offset in range(0, len(blob), 32)]
+        leaves = checked.leaves
         stored = await self._connection.fetch(SELECT_CHECKPOINTS, start, end)
         done = 0
         for head in self._heads.up_to(end, stored):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +35,8 @@ from tests.integration.conftest import NewDatabase
 RULE = next(iter(method_rules(hazard_pb2.DESCRIPTOR.services_by_name["HazardService"])))
 UNLOCK = "SET session_replication_role = replica"
 """How a superuser gets past the triggers."""
+MICROSECONDS = (0, 1, 120_000, 999_999)
+"""Of business times, which are written without a fraction, with six digits, and with noughts that count."""
 
 
 def call_of(number: int) -> Call:
@@ -45,7 +47,7 @@ def call_of(number: int) -> Call:
         internal=False,
         grants=(),
         scope=EVERYWHERE,
-        now=datetime(2026, 1, 5, 8, tzinfo=UTC),
+        now=datetime(2026, 1, 5, 8, tzinfo=UTC) + timedelta(microseconds=MICROSECONDS[number % 4]),
         locale="en",
         deadline=0.0,
         request_id=f"request-{number:06}",
@@ -226,6 +228,11 @@ async def test_verification_by_several_processes_finds_the_same(book: Ledger, mo
         ('actor = actor || \'","business_time":"2026-01-05T08:00:00Z\'', "edited_column"),
         ("id = id || '\",\"method\":\"' || method, method = ''", "edited_column"),
         ("business_time = 'infinity'", "edited_column"),
+        ("recorded_time = '-infinity'", "edited_column"),
+        ("business_time = date_trunc('second', business_time)", "edited_column"),
+        ("business_time = (business_time::text || ' BC')::timestamptz", "edited_column"),
+        ("recorded_time = (recorded_time::text || ' BC')::timestamptz", "edited_column"),
+        ("recorded_time = recorded_time + interval '10000 years'", "edited_column"),
         ("envelope = ''", "edited_envelope"),
         ("envelope = substr(envelope, 1, 300)", "edited_envelope"),
         ("salt = substr(salt, 2)", "edited_payload"),
