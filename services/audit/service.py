@@ -21,7 +21,7 @@ from services.kit.paging import page_of
 from services.kit.serve import House
 
 PAGE_BYTES = 2_000_000
-"""A page of large entries ends early, and a follower's message, well below the cap of a message."""
+"""A page of large entries ends early, and a follower's message: one entry beyond this is below a message's cap."""
 FOLLOW_BATCH = 200
 FOLLOW_POLL_SECONDS = 0.5
 SIGN_OF_LIFE_SECONDS = 15.0
@@ -62,17 +62,14 @@ class AuditService:
             optional_time(request, "end_time"),
         )
         rows = await self._store.list_entries(
-            call.scope, max(after, _whole(page.after_key(default="-1"))), kept, page.limit
+            call.scope, max(after, _whole(page.after_key(default="-1"))), kept, page.limit, PAGE_BYTES
         )
         response = audit_pb2.ListLedgerEntriesResponse()
-        room = PAGE_BYTES
-        for row in rows[: page.size]:
-            room -= entry_message(row, response.ledger_entries.add()).ByteSize()
-            if room < 0:
-                break
-        shown = len(response.ledger_entries)
-        if len(rows) > shown:
-            response.next_page_token = page.token(page.size + 1, [str(rows[shown - 1]["position"])])
+        shown = rows[: page.size]
+        for row in shown:
+            entry_message(row, response.ledger_entries.add())
+        if shown and shown[0]["found"] > len(shown):
+            response.next_page_token = page.token(page.size + 1, [str(shown[-1]["position"])])
         return response
 
     async def GetLedgerEntry(self, request: audit_pb2.GetLedgerEntryRequest, call: Call) -> audit_pb2.LedgerEntry:
@@ -176,24 +173,22 @@ class AuditService:
         ends = call.deadline - DEADLINE_MARGIN_SECONDS
         ending = False
         while not ending:
-            rows = await self._store.follow_entries(call.scope, audited, position, request.type_prefix, FOLLOW_BATCH)
+            rows = await self._store.follow_entries(
+                call.scope, audited, position, request.type_prefix, FOLLOW_BATCH, PAGE_BYTES
+            )
             ending = loop.time() >= ends
-            response, room = audit_pb2.FollowLedgerResponse(), PAGE_BYTES
+            response = audit_pb2.FollowLedgerResponse()
             for row in rows:
                 position = row["position"]
                 if row["kept"]:
-                    room -= entry_message(row, response.ledger_entries.add()).ByteSize()
-                if room < 0:  # entries that tell of an import are large: what a caller takes in one message is not
-                    response.position = told = position
-                    yield response
-                    response, room = audit_pb2.FollowLedgerResponse(), PAGE_BYTES
-                    silent_since = loop.time()
+                    entry_message(row, response.ledger_entries.add())
             response.position = max(position, 0)
             silent = loop.time() - silent_since >= SIGN_OF_LIFE_SECONDS and position >= 0
             if response.ledger_entries or silent or (ending and position > told):
                 silent_since, told = loop.time(), position
                 yield response
-            if len(rows) < FOLLOW_BATCH and not ending:
+            all_read = not rows or len(rows) == rows[0]["found"] < FOLLOW_BATCH
+            if all_read and not ending:
                 await asyncio.sleep(max(0.0, min(FOLLOW_POLL_SECONDS, ends - loop.time())))
 
     async def _tree_size(self, request: Any, field: str) -> int:

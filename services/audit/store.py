@@ -33,23 +33,41 @@ class AuditStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    # What a message would hold is weighed before it is read: an entry that tells of an import has a thousand rows in
+    # it, and the length of what lies outside the row costs nothing. What an envelope says is sent beside it as well.
     LIST_ENTRIES = """
-    SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash
-    FROM ledger.entry
-    WHERE position > $1
-        AND (region_code ^@ ANY($2::text[]) OR unit_path ^@ ANY($3::text[]))
-        AND ($4 = '' OR objects @> ARRAY[$4])
-        AND ($5 = '' OR type ^@ $5)
-        AND ($6 = '' OR actor = $6)
-        AND ($7 = '' OR workflow_id = $7)
-        AND ($8::timestamptz IS NULL OR business_time >= $8)
-        AND ($9::timestamptz IS NULL OR business_time < $9)
+    SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash, found
+    FROM (
+        SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash,
+            count(*) OVER () AS found,
+            sum(2 * octet_length(envelope) + coalesce(octet_length(payload), 0)) OVER before_it AS bytes_before
+        FROM (
+            SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash
+            FROM ledger.entry
+            WHERE position > $1
+                AND (region_code ^@ ANY($2::text[]) OR unit_path ^@ ANY($3::text[]))
+                AND ($4 = '' OR objects @> ARRAY[$4])
+                AND ($5 = '' OR type ^@ $5)
+                AND ($6 = '' OR actor = $6)
+                AND ($7 = '' OR workflow_id = $7)
+                AND ($8::timestamptz IS NULL OR business_time >= $8)
+                AND ($9::timestamptz IS NULL OR business_time < $9)
+            ORDER BY position
+            LIMIT $10
+        ) AS page
+        WINDOW before_it AS (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    ) AS weighed
+    WHERE coalesce(bytes_before, 0) < $11
     ORDER BY position
-    LIMIT $10
     """
 
-    async def list_entries(self, scope: Scope, after: int, kept: EntryFilter, limit: int) -> list[asyncpg.Record]:
-        """List sequenced entries within reach, by position."""
+    async def list_entries(
+        self, scope: Scope, after: int, kept: EntryFilter, limit: int, room: int
+    ) -> list[asyncpg.Record]:
+        """List sequenced entries within reach, by position: up to ``limit``, no more once ``room`` bytes are full.
+
+        ``found`` counts those that the limit alone would let through.
+        """
         return await self._database.fetch(
             self.LIST_ENTRIES,
             after,
@@ -62,24 +80,39 @@ class AuditStore:
             kept.start_time,
             kept.end_time,
             limit,
+            room,
         )
 
     FOLLOW_ENTRIES = """
-    SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash,
-        (region_code ^@ ANY($3::text[]) OR unit_path ^@ ANY($4::text[])) AND type ^@ $5
-            AND (NOT type ^@ 'access.' OR region_code ^@ ANY($6::text[]) OR unit_path ^@ ANY($7::text[])) AS kept
-    FROM ledger.entry
-    WHERE position > $1
+    SELECT id, position, business_time, recorded_time, CASE WHEN kept THEN envelope END AS envelope,
+        CASE WHEN kept THEN salt END AS salt, CASE WHEN kept THEN payload END AS payload, leaf_hash, kept, found
+    FROM (
+        SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash, kept,
+            count(*) OVER () AS found,
+            sum(2 * octet_length(envelope) + coalesce(octet_length(payload), 0)) FILTER (WHERE kept)
+                OVER before_it AS bytes_before
+        FROM (
+            SELECT id, position, business_time, recorded_time, envelope, salt, payload, leaf_hash,
+                (region_code ^@ ANY($3::text[]) OR unit_path ^@ ANY($4::text[])) AND type ^@ $5
+                    AND (NOT type ^@ 'access.' OR region_code ^@ ANY($6::text[]) OR unit_path ^@ ANY($7::text[]))
+                    AS kept
+            FROM ledger.entry
+            WHERE position > $1
+            ORDER BY position
+            LIMIT $2
+        ) AS batch
+        WINDOW before_it AS (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    ) AS weighed
+    WHERE coalesce(bytes_before, 0) < $8
     ORDER BY position
-    LIMIT $2
     """
 
     async def follow_entries(
-        self, scope: Scope, audited: Scope, after: int, type_prefix: str, limit: int
+        self, scope: Scope, audited: Scope, after: int, type_prefix: str, limit: int, room: int
     ) -> list[asyncpg.Record]:
-        """Read the next entries by position, those out of reach too; ``kept`` tells which may be shown.
+        """Read the next entries by position, those out of reach too; ``kept`` tells which may be shown and are whole.
 
-        Refusals are shown within the reach ``audited`` only.
+        Refusals are shown within the reach ``audited`` only. As in a list, ``limit`` and ``room`` bound what is read.
         """
         return await self._database.fetch(
             self.FOLLOW_ENTRIES,
@@ -90,6 +123,7 @@ class AuditStore:
             type_prefix,
             list(audited.regions),
             list(audited.unit_paths),
+            room,
         )
 
     SELECT_ENTRY = """

@@ -22,9 +22,10 @@ from services.audit import checkpoints, merkle, ranges, sequencer, verify
 from services.audit.checkpoints import CheckpointFile, NoteError
 from services.audit.express import BATCH, COPY_BATCHES, SEPARATOR, Express
 from services.audit.sequencer import LOCK_KEY, LogDiverged, Sequencer
+from services.audit.store import AuditStore, EntryFilter
 from services.audit.verify import Verification
 from services.kit import db, ledger
-from services.kit.access import EVERYWHERE
+from services.kit.access import EVERYWHERE, Scope
 from services.kit.call import Call
 from services.kit.crypto import load_signing_key
 from services.kit.db import Database
@@ -453,6 +454,36 @@ async def test_services_can_only_append(book: Ledger) -> None:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
             await book.superuser.execute(statement)
     assert (await book.verify()).ok
+
+
+async def test_readers_are_handed_what_a_message_holds(book: Ledger) -> None:
+    """One page of an import's entries would fill the service's memory before it is cut to the size of a message."""
+    large, room = 300_000, 1_000_000
+    for number in range(6):
+        call = call_of(1_000 + number)
+        async with book.hazard.command(call) as tx:
+            payload = {"columns": {"description": ["隐" * 100] * (large // 300)}}
+            tx.record(ledger.Event("hazard.hazard.imported", [], payload, "1303" if number != 3 else "14"))
+            tx.answer(hazard_pb2.Hazard())
+    await book.sign()
+    store, here = AuditStore(book.audit), Scope(("1303",), ())
+    imported, found = EntryFilter(type_prefix="hazard.hazard.imported"), [(5, 4), (1, 1)]
+    after = -1
+    for counted, shown in found:
+        rows = await store.list_entries(here, after, imported, 1_001, room)
+        assert ([row["found"] for row in rows], len(rows)) == ([counted] * shown, shown)
+        assert sum(len(row["envelope"]) * 2 + len(row["payload"]) for row in rows) < room + 2 * large
+        after = rows[-1]["position"]
+    assert len(await store.list_entries(here, -1, imported, 3, room)) == 3
+    assert await store.list_entries(here, after, imported, 1_001, room) == []
+    after, read = 39, []
+    for counted, shown in [(6, 5), (1, 1)]:
+        rows = await store.follow_entries(here, here, after, "", 200, room)
+        assert ([row["found"] for row in rows], len(rows)) == ([counted] * shown, shown)
+        assert [row["envelope"] is not None for row in rows] == [row["kept"] for row in rows]
+        read += [row["kept"] for row in rows]
+        after = rows[-1]["position"]
+    assert read == [True, True, True, False, True, True]
 
 
 async def test_two_sequencers_share_one_log(book: Ledger) -> None:
