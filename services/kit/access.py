@@ -5,10 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from services.kit.errors import NotFound
+from services.kit.errors import NotFound, ServiceUnavailable
 
 CACHE_SECONDS = 4.0
-"""Below the five seconds within which a revoked role must stop working."""
+"""Below the five seconds within which a revoked role must stop working; counted from when directory was asked."""
+RENEW_SECONDS = 3.0
+"""From this age on grants are asked for again while they still count, so that nobody waits for the answer."""
 CACHE_ENTRIES = 10_000
 
 
@@ -73,9 +75,10 @@ def reach_of(grants: tuple[Grant, ...], roles: frozenset[int]) -> Reach:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A person's grants, until when they may be used, and what has been worked out from them."""
+    """A person's grants, until when they may be used, when to renew them, and what was worked out from them."""
 
     until: float
+    renewal: float
     grants: tuple[Grant, ...]
     reaches: dict[frozenset[int], Reach] = field(default_factory=dict)
 
@@ -84,7 +87,10 @@ Resolve = Callable[[str], Awaitable[tuple[Grant, ...]]]
 
 
 class AccessCache:
-    """Grants per person, at most ``CACHE_SECONDS`` old; concurrent misses of one person share a look-up."""
+    """Grants per person, at most ``CACHE_SECONDS`` old; concurrent misses of one person share a look-up.
+
+    While directory does not answer in time, calls are answered ServiceUnavailable: nobody goes on with old grants.
+    """
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
@@ -92,11 +98,14 @@ class AccessCache:
         self._pending: dict[str, asyncio.Task[_Known]] = {}
 
     async def grants(self, person: str) -> tuple[Grant, ...]:
-        """Return what the person's posts grant now."""
+        """Return what the person's posts grant now. Raises ServiceUnavailable."""
         return (await self._current(person)).grants
 
     async def reach(self, person: str, roles: frozenset[int]) -> Reach:
-        """Return what counts of it for a method of these roles; worked out once per look-up and set of roles."""
+        """Return what counts of it for a method of these roles; worked out once per look-up and set of roles.
+
+        Raises ServiceUnavailable.
+        """
         known = await self._current(person)
         reach = known.reaches.get(roles)
         if reach is None:
@@ -104,19 +113,37 @@ class AccessCache:
         return reach
 
     async def _current(self, person: str) -> _Known:
-        known = self._known.get(person)
-        if known is not None and time.monotonic() < known.until:
-            return known
+        known, now = self._known.get(person), time.monotonic()
+        if known is None or now >= known.until:
+            return await asyncio.shield(self._looking(person))
+        if now >= known.renewal:
+            self._looking(person)
+        return known
+
+    def _looking(self, person: str) -> "asyncio.Task[_Known]":
+        """Return the look-up that is under way, or begin one."""
         task = self._pending.get(person)
         if task is None:
-            task = asyncio.create_task(self._look_up(person))
-            self._pending[person] = task
-            task.add_done_callback(lambda _: self._pending.pop(person, None))
-        return await asyncio.shield(task)
+            task = self._pending[person] = asyncio.create_task(self._look_up(person))
+            task.add_done_callback(lambda done: self._looked(person, done))
+        return task
+
+    def _looked(self, person: str, task: "asyncio.Task[_Known]") -> None:
+        del self._pending[person]
+        if not task.cancelled():
+            task.exception()  # whoever waits is told; a renewal that failed need not be
 
     async def _look_up(self, person: str) -> _Known:
         asked = time.monotonic()
-        known = _Known(asked + CACHE_SECONDS, await self._resolve(person))
+        until = asked + CACHE_SECONDS
+        try:
+            async with asyncio.timeout(CACHE_SECONDS):
+                grants = await self._resolve(person)
+        except TimeoutError:
+            raise ServiceUnavailable from None
+        if time.monotonic() >= until:  # directory may have read them before they were revoked, and answered late
+            raise ServiceUnavailable
+        known = _Known(until, asked + RENEW_SECONDS, grants)
         if len(self._known) >= CACHE_ENTRIES:
             self._known.clear()
         self._known[person] = known

@@ -287,6 +287,39 @@ async def test_a_revoked_role_stops_within_five_seconds(city: City, operator: Ca
     assert time.monotonic() - ended < REVOKED_SECONDS
 
 
+async def test_no_role_outlives_a_directory_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, narrow: Callable[[], Any]
+) -> None:
+    """Whoever was just removed would go on deciding for as long as directory takes calls and answers none."""
+    answering = asyncio.Event()
+    answering.set()
+    resolve = DirectoryService.ResolveAccess
+
+    async def held(self: DirectoryService, request: directory_pb2.ResolveAccessRequest, call: Call) -> Any:
+        answer = await resolve(self, request, call)
+        await answering.wait()
+        return answer
+
+    monkeypatch.setattr(DirectoryService, "ResolveAccess", held)
+    async with narrow() as house:
+        request = directory_pb2.GetUnitRequest(name="units/root")
+        await house.operator.calls(house.directory.GetUnit, request)
+        answering.clear()
+        hung = served = time.monotonic()
+        refusal = None
+        while refusal is None:
+            try:
+                await house.operator.calls(house.directory.GetUnit, request)
+                served = time.monotonic()
+            except grpc.aio.AioRpcError as error:
+                refusal = Refusal.of(error)
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
+        assert refusal.retry_seconds is not None
+        assert 0 < served - hung < REVOKED_SECONDS
+        answering.set()
+        await house.operator.calls(house.directory.GetUnit, request)
+
+
 @pytest.mark.parametrize("role", [policy_pb2.ROLE_AUDITOR, policy_pb2.ROLE_DEPARTMENT_SYSTEM])
 async def test_a_revoked_follower_s_stream_ends(city: City, operator: Caller, role: policy_pb2.Role.ValueType) -> None:
     """Who left the audit office would go on reading the ledger for as long as a stream opened before stays open."""

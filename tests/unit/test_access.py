@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from services.kit import access
-from services.kit.access import CACHE_SECONDS, EVERYWHERE, AccessCache, Grant, Scope, scope_of
+from services.kit.access import CACHE_SECONDS, EVERYWHERE, RENEW_SECONDS, AccessCache, Grant, Scope, scope_of
 from services.kit.errors import NotFound, ServiceUnavailable
 
 
@@ -134,17 +134,59 @@ async def test_what_counts_for_a_method_follows_a_new_look_up(clock: Clock) -> N
 
 
 async def test_a_slow_look_up_does_not_lengthen_a_role(clock: Clock) -> None:
-    """Grants read before a revocation would be trusted from the time their answer came in."""
+    """Grants read before a revocation would be trusted from the time their answer came in, ten seconds later even."""
     directory = Directory()
     directory.gate.clear()
     cache = AccessCache(directory.resolve)
     waiting = asyncio.create_task(cache.grants("people/1"))
     await directory.has_been_asked(1)
-    clock.seconds += CACHE_SECONDS + 0.01
-    directory.gate.set()
-    await waiting
     directory.grants = ()
+    clock.seconds += CACHE_SECONDS
+    directory.gate.set()
+    with pytest.raises(ServiceUnavailable):
+        await waiting
     assert await cache.grants("people/1") == ()
+
+
+async def test_grants_are_renewed_before_they_end(clock: Clock) -> None:
+    """Every few seconds each person's calls would wait for directory, and fail when it restarts for a second."""
+    directory = Directory()
+    cache = AccessCache(directory.resolve)
+    first = await cache.grants("people/1")
+    clock.seconds += RENEW_SECONDS
+    directory.grants = ()
+    directory.gate.clear()
+    for _ in range(3):
+        assert await cache.grants("people/1") == first, "the renewal is under way"
+    await directory.has_been_asked(2)
+    assert directory.asked == ["people/1"] * 2
+    directory.gate.set()
+    await asyncio.gather(*cache._pending.values(), return_exceptions=True)
+    assert await cache.grants("people/1") == ()
+    clock.seconds += RENEW_SECONDS
+    directory.fails = True
+    assert await cache.grants("people/1") == ()
+    await asyncio.gather(*cache._pending.values(), return_exceptions=True)
+    directory.fails, directory.grants = False, first
+    clock.seconds += CACHE_SECONDS - RENEW_SECONDS
+    assert await cache.grants("people/1") == first, "a renewal that failed would keep everybody out, or in"
+
+
+async def test_no_role_outlives_a_directory_that_hangs(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While directory takes calls and answers none, whoever lost his post would go on; or calls would pile up."""
+    directory = Directory()
+    cache = AccessCache(directory.resolve)
+    first = await cache.grants("people/1")
+    directory.gate.clear()
+    clock.seconds += CACHE_SECONDS - 0.01
+    assert await cache.grants("people/1") == first
+    monkeypatch.setattr(access, "CACHE_SECONDS", 0.02)
+    clock.seconds += 0.01
+    for answer in await asyncio.gather(*(cache.grants("people/1") for _ in range(3)), return_exceptions=True):
+        assert isinstance(answer, ServiceUnavailable)
+    assert not cache._pending
+    directory.gate.set()
+    assert directory.grants == await cache.grants("people/1")
 
 
 async def test_concurrent_misses_share_one_look_up() -> None:
