@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from time import perf_counter
 
 import asyncpg
@@ -245,18 +246,22 @@ class _Run:
         leaves = checked.leaves
         stored = await self._connection.fetch(SELECT_CHECKPOINTS, start, end)
         done = 0
-        for head in self._heads.up_to(end, stored):
-            upto = head.tree_size - start
+        for size, heads in groupby(self._heads.up_to(end, stored), key=lambda head: head.tree_size):
+            upto = size - start
             if upto > done:
                 await self._extend(leaves[done:upto])
                 done = upto
+            roots = {head.root_hash for head in heads}
+            if len(roots) > 1:
+                other = f"{len(roots)} different roots were signed for {size} entries: more than one log was shown"
+                self._heads.note("two_views", self._good, f"{other}, from position {self._good} on at the earliest")
             if self._broken:
                 continue
-            if self._tree.size == head.tree_size and self._tree.root() == head.root_hash:
-                self._good = head.tree_size
+            if self._tree.size == size and self._tree.root() in roots:
+                self._good = size
             else:
                 self._broken = True
-                await self._locate(head, start, leaves)
+                await self._locate(size, start, leaves)
         await self._extend(leaves[done:])
 
     async def _extend(self, leaves: Sequence[bytes]) -> None:
@@ -265,16 +270,17 @@ class _Run:
             self._tree.extend(leaves[start : start + AT_ONCE])
             await asyncio.sleep(0)
 
-    async def _locate(self, head: SignedHead, start: int, leaves: Sequence[bytes]) -> None:
+    async def _locate(self, size: int, start: int, leaves: Sequence[bytes]) -> None:
         """Say where the rows left the log that was signed: at the first stored pair that differs, if any does."""
-        first, last = self._good, head.tree_size - 1
+        first, last = self._good, size - 1
         where = f"the entries from position {first} to {last} are not those that were signed"
-        known = [each.position for each in self._found.problems if each.position and first <= each.position <= last]
+        positions = [each.position for each in self._found.problems if each.position is not None]
+        known = [position for position in positions if first <= position <= last]
         if known:
             self._heads.note("rewritten_log", min(known), where)
             return
         begin = max(first, start) & ~1
-        for row in await self._connection.fetch(SELECT_PAIRS, begin >> 1, head.tree_size >> 1):
+        for row in await self._connection.fetch(SELECT_PAIRS, begin >> 1, size >> 1):
             left = (row["index"] << 1) - start
             if left < 0 or left + 1 >= len(leaves) or merkle.node_hash(leaves[left], leaves[left + 1]) != row["hash"]:
                 first = max(first, row["index"] << 1)

@@ -42,6 +42,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "edited_column": ("记录列被改动", "a column was edited"),
     "wrong_node": ("哈希树节点不符", "a node of the hash tree is wrong"),
     "rewritten_log": ("已签署的记录被改写", "what was signed was rewritten"),
+    "two_views": ("为同一台账签署了两个不同的版本", "two different logs were signed for one"),
     "truncated_tail": ("已签署的末尾记录缺失", "the signed tail was cut off"),
     "older_restore": ("数据库恢复到了更早的状态", "the database is an older state"),
     "bad_checkpoint": ("检查点无效", "a checkpoint is not valid"),

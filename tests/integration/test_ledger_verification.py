@@ -15,10 +15,11 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from dutyloop.audit.v1 import audit_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import write_private
-from services.audit import checkpoints, merkle, ranges, sequencer, verify
+from services.audit import checkpoints, merkle, messages, ranges, sequencer, verify
 from services.audit.checkpoints import CheckpointFile, NoteError
 from services.audit.express import BATCH, COPY_BATCHES, SEPARATOR, Express
 from services.audit.sequencer import LOCK_KEY, LogDiverged, Sequencer
@@ -303,6 +304,13 @@ async def test_a_shredded_payload_is_allowed(book: Ledger) -> None:
     assert await book.superuser.execute("UPDATE ledger.entry SET payload = NULL, salt = NULL WHERE position = 4")
     result = await book.verify()
     assert (result.problems, result.shredded) == ([], 1)
+    store = AuditStore(book.audit)
+    row = (await store.list_entries(EVERYWHERE, 3, EntryFilter(), 1, 1))[0]
+    shown = messages.entry_message(row, audit_pb2.LedgerEntry())
+    assert (shown.payload_json, shown.payload_salt) == ("", b"")
+    assert len(shown.payload_commitment) == 32
+    path = await merkle.read_path(merkle.inclusion_path(4, 40), store.nodes)
+    assert merkle.verify_inclusion(merkle.leaf_hash(shown.envelope), 4, 40, path, result.root_hash), "no proof any more"
 
 
 async def test_a_schema_of_another_version_is_told(book: Ledger) -> None:
@@ -329,6 +337,32 @@ async def test_a_cut_tail_is_named(book: Ledger) -> None:
     assert await book.found() == (35, {"truncated_tail", "missing_receipt"})
     await book.tamper("DELETE FROM ledger.checkpoint WHERE tree_size = 40")
     assert await book.found() == (35, {"older_restore", "missing_receipt"})
+
+
+async def test_an_emptied_ledger_is_found(book: Ledger) -> None:
+    """Everything could be dropped at once, past the triggers, and an empty ledger would pass for a new one."""
+    for table in ("entry", "node", "checkpoint"):
+        await book.tamper(f"TRUNCATE ledger.{table}")
+        where, kinds = await book.found()
+        assert where == 0
+        assert {"older_restore" if table == "checkpoint" else "truncated_tail", "missing_receipt"} <= kinds
+
+
+async def test_two_views_are_found(book: Ledger) -> None:
+    """Whoever has the key could show one log to one auditor and another to the next."""
+    key = load_signing_key(book.settings.checkpoint_key_file or Path())
+    other = checkpoints.sign(key, 40, bytes(32))
+    await book.tamper(
+        "UPDATE ledger.checkpoint SET root_hash = $1, note = $2 WHERE tree_size = 40", other.root_hash, other.note
+    )
+    assert await book.found() == (23, {"two_views"})
+    book.file.append(checkpoints.sign(key, 41, bytes(32)).note)
+    await book.write(1)
+    await book.sequencer.sequence()
+    result = await book.verify()
+    assert [(each.kind, each.position) for each in result.problems] == [("two_views", 23), ("rewritten_log", 40)]
+    with pytest.raises(LogDiverged):
+        await book.sequencer.checkpoint()
 
 
 async def test_a_rewritten_chain_is_located(book: Ledger) -> None:
