@@ -98,7 +98,7 @@ class City:
             signatures=[inspection_pb2.Signature(inspector=each, reference="sha256:1") for each in inspectors],
             target_signature="sha256:2",
         )
-        visit.check_in_time.FromDatetime(await self.house.now())
+        visit.check_in_time.FromDatetime(await self.house.arrival())
         stub = InspectionServiceStub(self.house.channel)
         return (await by.calls(stub.RecordVisit, inspection_pb2.RecordVisitRequest(visit=visit))).name
 
