@@ -33,8 +33,6 @@ STATES: Mapping[str, tuple[str, str]] = {
     "NO_EXTENSION_ASKED": ("没有待批的延期申请", "no extension asked for"),
     "RESUMED": ("已恢复生产", "resumed"),
     "CLOSE_DOWN": ("已关闭取缔", "closed down"),
-    "COMPLETED": ("已完成", "completed"),
-    "OVERDUE": ("已逾期", "overdue"),
     "ENDED": ("已终止", "ended"),
 }
 ACTIONS: Mapping[str, tuple[str, str]] = {
@@ -50,7 +48,6 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "submit_completion": ("提交完成", "submit the completion"),
     "confirm_completion": ("确认完成", "confirm the completion"),
     "reject_completion": ("退回完成", "reject the completion"),
-    "plan_tour": ("计划巡查", "plan the tour"),
     "draw_inspectors": ("抽取检查人员", "draw the inspectors"),
     "inspect": ("参加检查", "inspect"),
     "start_tour": ("启动巡查", "start the tour"),
@@ -69,7 +66,6 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "decide_extension": ("审批延期", "decide on the extension"),
     "reinspect": ("复查", "reinspect"),
     "look_back": ("回头看", "look back"),
-    "suspend": ("责令停产", "suspend"),
     "close_down": ("关闭取缔", "close down"),
     "resume_site": ("同意恢复生产", "consent to the resumption"),
     "answer": ("作为责任人", "answer for the matter"),

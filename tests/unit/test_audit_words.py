@@ -1,55 +1,69 @@
 """The timeline has words, in both languages, for everything that services and workflows record."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import FileDescriptor
+from temporalio.api.enums.v1 import EventType
 
 from dutyloop.accountability.v1 import accountability_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
+from services.audit.histories import UNTOLD
 from services.audit.timeline import LOCAL_ACTIVITY
 from services.audit.words import BATCHES, HAPPENED, HISTORY, OBJECTS, tell_entry, tell_event
 from services.kit.labels import LABELS
 from services.kit.vocabulary import STATES
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDERS = frozenset({"_record", "_move", "_record_list", "_record_task", "Event", "Importer"})
+RECORDERS = frozenset({"_record", "_move", "_record_list", "_record_task", "_task_event", "Event", "Importer"})
 NAMED = frozenset({"word", "happened", "transition", "event_type", "batch_type"})
 CONTEXTS = (accountability_pb2, duty_pb2, hazard_pb2, inspection_pb2, plan_pb2)
 
 
-def strings(node: ast.AST) -> Iterator[str]:
-    """Yield what an expression can be as a text: either branch of a condition, the start of a format."""
+Tables = Mapping[str, Sequence[ast.expr]]
+"""The values of a module's tables, by the tables' names."""
+
+
+def strings(node: ast.AST, tables: Tables) -> Iterator[str]:
+    """Yield what an expression can be as a text: a branch of a condition, a value of a table, the start of a format."""
     match node:
         case ast.Constant(value=str() as value):
             yield value
         case ast.IfExp(body=body, orelse=orelse):
-            yield from strings(body)
-            yield from strings(orelse)
+            yield from strings(body, tables)
+            yield from strings(orelse, tables)
+        case ast.Subscript(value=ast.Name(id=name)) if name in tables:
+            for each in tables[name]:
+                yield from strings(each, tables)
         case ast.JoinedStr(values=[ast.Constant(value=str() as value), *_]):
             yield value
 
 
 def recorded(tree: ast.AST) -> Iterator[str]:
     """Yield the event types and transitions that a module records."""
+    tables: dict[str, Sequence[ast.expr]] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict(values=values)):
+                tables[name] = values
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=args, keywords=keywords):
                 if name in RECORDERS:
                     for argument in args[:3]:
-                        yield from strings(argument)
+                        yield from strings(argument, tables)
                 for keyword in keywords:
                     if keyword.arg in NAMED:
-                        yield from strings(keyword.value)
+                        yield from strings(keyword.value, tables)
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in NAMED:
-                yield from strings(value)
+                yield from strings(value, tables)
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in NAMED:
-                yield from strings(value)
+                yield from strings(value, tables)
 
 
 def told() -> set[str]:
@@ -76,6 +90,8 @@ def test_the_search_finds_what_is_recorded() -> None:
         "extension_granted",
         "reminded",
         "facts_submitted",
+        "facts_overdue",
+        "progressed",
     } <= set(TOLD)
 
 
@@ -88,6 +104,17 @@ def test_everything_recorded_has_words(kind: str) -> None:
     assert all((*OBJECTS.get(known, ()), *HAPPENED.get(happened, ())))
 
 
+def test_words_are_kept_for_what_is_recorded_only() -> None:
+    """Words of what nobody records any more would hide that a transition was renamed."""
+    parts = [kind.split(".") for kind in TOLD]
+    assert {each.rpartition(".")[2] for each in OBJECTS} == {
+        known for _, known, _ in (each for each in parts if each[1:])
+    }
+    assert set(HAPPENED) == {each[-1] for each in parts} - {""}
+    untold = {EventType.Name(each).removeprefix("EVENT_TYPE_").lower() for each in UNTOLD}
+    assert not untold & set(HISTORY)
+
+
 def test_every_batch_is_told_as_one() -> None:
     """Of the thousand hazards of a batch, all but the first would have no beginning, or another one's name."""
     batches = {
@@ -95,7 +122,7 @@ def test_every_batch_is_told_as_one() -> None:
         for path in (ROOT / "services").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.keyword) and node.arg == "batch_type"
-        for value in strings(node.value)
+        for value in strings(node.value, {})
     }
     assert batches == BATCHES
 

@@ -146,6 +146,9 @@ def test_words_are_kept_for_what_there_is_only() -> None:
     assert set(RULES) == {*RAISED, *CHECKS}
     assert set(KEYS) == {*UNIQUES, *NAMED}
     assert not set(VALUES) - set(SHOWN)
+    assert set(ACTIONS) == set(TAKEN)
+    assert set(SETTINGS) == set(keywords("setting"))
+    assert not set(STATES) - {*SEEN, *(re.sub(".*_STATE_|SITE_ORDER_KIND_", "", value) for value in SHOWN)}
 
 
 @pytest.mark.parametrize("action", TAKEN)
