@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 ALGORITHM = "dutyloop-draw-1"
-SEED_BYTES = 32
 LEAST_INSPECTORS = 2
 """At least two officers at every visit: statute for penalties, our default for tours of units."""
 SEPARATOR = b"\x00"

@@ -22,7 +22,6 @@ from services.kit.holidays import (
     LAST_DAY,
     PROVISIONAL,
     WORKING,
-    ordinal_of,
 )
 from services.kit.holidays import HolidayYear as HolidayYear
 from services.kit.holidays import WorkCalendar as WorkCalendar
@@ -260,23 +259,6 @@ def explain_before(calendar: WorkCalendar, event: datetime, term: Term) -> Deadl
     else:
         day = count.corresponding_day(day, -term.amount * _IN_MONTHS[term.unit])
     return count.finish(_midnight_after(day))
-
-
-def add_working_days(calendar: WorkCalendar, day: date, working_days: int) -> date:
-    """Return the n-th working day after ``day`` (before it if negative); 0 gives ``day`` back."""
-    return date.fromordinal(_Count(calendar).working_days(ordinal_of("day", day), working_days))
-
-
-def working_days_between(calendar: WorkCalendar, start: date, end: date) -> int:
-    """Count the working days by which ``end`` lies after ``start``; ``start`` is not counted.
-
-    If ``end`` is earlier the count is negative and runs from ``end``, counted, up to ``start``,
-    not counted. So it undoes `add_working_days` in both directions.
-    """
-    first, last = ordinal_of("start", start) - DAY_ZERO, ordinal_of("end", end) - DAY_ZERO
-    if first <= last:
-        return sum(flags & WORKING for flags in calendar.flags[first + 1 : last + 1])
-    return -sum(flags & WORKING for flags in calendar.flags[last:first])
 
 
 Locale = Literal["zh-CN", "en"]

@@ -1,6 +1,7 @@
-"""Cryptography behind algorithm ids, so that national algorithms can be switched on beside these.
+"""All the cryptography there is: SHA-256 digests, Ed25519 signatures, AES-256-GCM for what is sealed.
 
-Digests: SHA-256. Signatures: Ed25519. Authenticated encryption: AES-256-GCM.
+What is sealed names its algorithm (CIPHER), so that a national one can be switched on beside it; a change of
+digest or signature would change what the ledger and its checkpoints are.
 """
 
 import hashlib
@@ -14,8 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from services.kit.secret_files import read_secret
 from services.kit.settings import SettingsError
 
-DIGEST = "SHA-256"
-SIGNATURE = "Ed25519"
 CIPHER = "AES-256-GCM"
 NONCE_BYTES = 12
 

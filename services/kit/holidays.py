@@ -118,14 +118,6 @@ class WorkCalendar:
                 self.names[day.toordinal()] = notice.names.get(day, "")
         self.flags = bytes(flags)
 
-    def is_working_day(self, day: date) -> bool:
-        """Whether people work that day, adjusted workdays included."""
-        return bool(self.flags[ordinal_of("day", day) - DAY_ZERO] & WORKING)
-
-    def is_provisional(self, day: date) -> bool:
-        """Whether a notice not yet published may still change this day; see `awaited_notice`."""
-        return self.awaited_notice(day) is not None
-
     def awaited_notice(self, day: date) -> int | None:
         """Return the year of the unpublished notice that may change this day, if any.
 
@@ -136,10 +128,6 @@ class WorkCalendar:
         if not self.flags[ordinal_of("day", day) - DAY_ZERO] & PROVISIONAL:
             return None
         return day.year if day.year not in self.years else day.year + 1
-
-    def holiday_name(self, day: date) -> str | None:
-        """Return the Chinese name of the holiday whose notice lists this day (off or adjusted)."""
-        return self.names.get(ordinal_of("day", day)) or None
 
 
 @cache

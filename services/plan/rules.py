@@ -19,8 +19,6 @@ from services.kit.errors import (
 )
 from services.kit.recurrence import occurrences
 
-EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-BEIJING_SECONDS = 8 * 3_600
 DAY_SECONDS = 86_400
 YELLOW_DAYS = 5
 """How long before the end of a term the light turns yellow (our default, not statutory)."""
@@ -159,11 +157,6 @@ def judge_refusal(task: TaskStanding, actor: Actor, action: str, etag: str) -> D
     if actor.person in task.submitters:
         return SeparationOfDuties(person=actor.person, first="submit_completion", second=action)
     return StaleEtag(resource=task.name) if etag else WrongState(state=task.state, action=action)
-
-
-def due_seconds(due_date: date) -> int:
-    """Return the first instant after a Beijing calendar day, in seconds since 1970."""
-    return (due_date.toordinal() - EPOCH_ORDINAL + 1) * DAY_SECONDS - BEIJING_SECONDS
 
 
 def is_overdue(state: str, due: float, submitted: float | None, now: float) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
+from services.kit.dates import end_of
 from services.kit.errors import (
     DomainError,
     InvalidFields,
@@ -235,11 +236,6 @@ DUE = datetime(2025, 6, 20, 16, 0, tzinfo=UTC)
 """The end of June 20th in Beijing."""
 
 
-def test_a_term_ends_with_its_day_in_beijing() -> None:
-    """Holders would be overdue eight hours too early or too late."""
-    assert rules.due_seconds(date(2025, 6, 20)) == DUE.timestamp()
-
-
 @pytest.mark.parametrize(
     ("state", "submitted", "now", "expected", "overdue"),
     [
@@ -270,7 +266,7 @@ def test_lights_follow_state_and_time(
 def test_a_filter_finds_what_shows_the_light(state: str, due: date, submitted_hours: int, wanted: int) -> None:
     """A list filtered by red would miss tasks that show red, or show others."""
     submitted = NOW + timedelta(hours=submitted_hours) if state != "OPEN" else None
-    end = rules.due_seconds(due)
+    end = end_of(due).timestamp()
     shows = rules.light(state, end, submitted.timestamp() if submitted else None, NOW.timestamp()) == wanted
     found = rules.task_filter("", wanted, None, NOW, overdue=False)
     assert found is not None

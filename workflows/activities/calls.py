@@ -13,8 +13,6 @@ from services.kit.clients import Clients
 from services.kit.errors import RETRYABLE_CODES, STATUS, DomainError, StaleEtag
 from workflows.payloads import Asked
 
-MAX_REASON_FIELDS = 5
-
 
 async def call(clients: Clients, method: Any, request: Any) -> Any:
     """Call a service method; a domain refusal becomes a failure that is not retried."""

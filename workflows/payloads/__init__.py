@@ -6,8 +6,6 @@ Payloads are JSON inside the encryption codec and small: ids and state, under 64
 from dataclasses import dataclass
 from typing import Any
 
-TASK_QUEUE = "dutyloop"
-
 
 @dataclass(frozen=True, slots=True)
 class Outer:
