@@ -103,6 +103,8 @@ class PlanServiceServicer:
 
     def GenerateAnnualTaskList(self, request, context):
         """Generates a draft of a holder's tasks of one year from a published duty list, whose version it pins.
+        A holder has one annual list for a year: once published it stays as it is, also when the duty list is superseded,
+        whose successor is for the years that have none yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

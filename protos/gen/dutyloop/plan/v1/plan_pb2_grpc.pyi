@@ -34,7 +34,10 @@ class PlanServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PlanServiceAsyncStub: ...
     GenerateAnnualTaskList: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GenerateAnnualTaskListRequest, _plan_pb2.AnnualTaskList]
-    """Generates a draft of a holder's tasks of one year from a published duty list, whose version it pins."""
+    """Generates a draft of a holder's tasks of one year from a published duty list, whose version it pins.
+    A holder has one annual list for a year: once published it stays as it is, also when the duty list is superseded,
+    whose successor is for the years that have none yet.
+    """
     PublishAnnualTaskList: _grpc.UnaryUnaryMultiCallable[_plan_pb2.PublishAnnualTaskListRequest, _plan_pb2.AnnualTaskList]
     """Publishes a draft and starts its supervision; never by who generated it."""
     GetAnnualTaskList: _grpc.UnaryUnaryMultiCallable[_plan_pb2.GetAnnualTaskListRequest, _plan_pb2.AnnualTaskList]
@@ -64,7 +67,10 @@ class PlanServiceAsyncStub(PlanServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateAnnualTaskList: _aio.UnaryUnaryMultiCallable[_plan_pb2.GenerateAnnualTaskListRequest, _plan_pb2.AnnualTaskList]  # type: ignore[assignment]
-    """Generates a draft of a holder's tasks of one year from a published duty list, whose version it pins."""
+    """Generates a draft of a holder's tasks of one year from a published duty list, whose version it pins.
+    A holder has one annual list for a year: once published it stays as it is, also when the duty list is superseded,
+    whose successor is for the years that have none yet.
+    """
     PublishAnnualTaskList: _aio.UnaryUnaryMultiCallable[_plan_pb2.PublishAnnualTaskListRequest, _plan_pb2.AnnualTaskList]  # type: ignore[assignment]
     """Publishes a draft and starts its supervision; never by who generated it."""
     GetAnnualTaskList: _aio.UnaryUnaryMultiCallable[_plan_pb2.GetAnnualTaskListRequest, _plan_pb2.AnnualTaskList]  # type: ignore[assignment]
@@ -97,7 +103,10 @@ class PlanServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plan_pb2.GenerateAnnualTaskListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plan_pb2.AnnualTaskList, _abc.Awaitable[_plan_pb2.AnnualTaskList]]:
-        """Generates a draft of a holder's tasks of one year from a published duty list, whose version it pins."""
+        """Generates a draft of a holder's tasks of one year from a published duty list, whose version it pins.
+        A holder has one annual list for a year: once published it stays as it is, also when the duty list is superseded,
+        whose successor is for the years that have none yet.
+        """
 
     @_abc_1.abstractmethod
     def PublishAnnualTaskList(
