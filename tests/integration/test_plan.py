@@ -18,6 +18,7 @@ from dutyloop.kit.v1 import kit_pb2
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from dutyloop.policy.v1 import policy_pb2
+from services.kit.dates import day_of, end_of, time_of
 from tests.integration.house import Caller, Refusal, RunningHouse
 from tests.integration.people import City
 
@@ -123,6 +124,12 @@ async def test_progress_is_kept_with_its_evidence(desk: Desk) -> None:
     assert kept == answer
     assert (kept.progress_percent, int(kept.etag)) == (30, int(before.etag) + 1)
     assert len(kept.evidence) == len(before.evidence) + 1
+
+
+async def test_a_task_is_due_when_its_day_ends_in_beijing(desk: Desk) -> None:
+    """Holders would be overdue eight hours too early or too late."""
+    task = await desk.holder.calls(desk.stub.GetTask, plan_pb2.GetTaskRequest(name=desk.task))
+    assert time_of(task.due_time) == end_of(day_of(task.due_date))
 
 
 async def test_a_report_sent_again_is_noted_once(desk: Desk) -> None:

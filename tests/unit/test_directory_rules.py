@@ -13,8 +13,9 @@ from services.directory.rules import CREDIT_ALPHABET, DeadlineQuestion, TermOfOf
 from services.directory.statutory import CLOCKS
 from services.kit.calendar import Unit
 from services.kit.dates import BEIJING
-from services.kit.errors import AlreadyExists, DomainError, InvalidFields, RuleNotMet, WrongState
+from services.kit.errors import DomainError, InvalidFields
 from services.kit.holidays import seed_calendar
+from tests.refusals import refusal
 
 bodies = st.text(alphabet=CREDIT_ALPHABET, min_size=17, max_size=17)
 days = st.dates(min_value=date(2000, 1, 1), max_value=date(2040, 12, 31))
@@ -134,21 +135,21 @@ def test_a_wrong_parent_is_refused(code: str, parent: str, field: str, problem: 
 @pytest.mark.parametrize("kind", ["GOVERNMENT", "DEPARTMENT", "TOWNSHIP_OFFICE"])
 def test_authorities_may_enforce(kind: str) -> None:
     """An enforcement body could not be marked as one and its inspections would be refused."""
-    rules.require_enforcing_kind(kind, enforcement=True)
+    assert refusal(lambda: rules.require_enforcing_kind(kind, enforcement=True)) is None
 
 
 @pytest.mark.parametrize("kind", ["COMMITTEE", "ENTERPRISE", "UNSPECIFIED"])
 def test_others_may_not_enforce(kind: str) -> None:
     """A committee office would carry out administrative inspections, which 国办发〔2024〕54号 forbids."""
-    rules.require_enforcing_kind(kind, enforcement=False)
-    with pytest.raises(RuleNotMet):
-        rules.require_enforcing_kind(kind, enforcement=True)
+    assert refusal(lambda: rules.require_enforcing_kind(kind, enforcement=False)) is None
+    refused = refusal(lambda: rules.require_enforcing_kind(kind, enforcement=True))
+    assert refused == "unit_enforcement_needs_an_authority"
 
 
 @pytest.mark.parametrize(("region", "parent"), [("51", ""), ("51", "51"), ("5108", "51"), ("510802001", "5108")])
 def test_a_unit_lies_within_its_parents_region(region: str, parent: str) -> None:
     """A county office could not be placed below its city's department."""
-    rules.require_within_parent(region, parent)
+    assert refusal(lambda: rules.require_within_parent(region, parent)) is None
 
 
 @pytest.mark.parametrize(("region", "parent"), [("51", "5108"), ("52", "51"), ("5109", "5108"), ("", "51")])
@@ -161,7 +162,7 @@ def test_a_unit_outside_its_parents_region_is_refused(region: str, parent: str) 
 
 def test_all_roles_together_are_accepted() -> None:
     """A small township could not give one post several roles."""
-    rules.require_roles([role for role in policy_pb2.Role.values() if role])
+    assert refusal(lambda: rules.require_roles([role for role in policy_pb2.Role.values() if role])) is None
 
 
 @pytest.mark.parametrize(("roles", "index", "problem"), [([0], 0, "unknown_value"), ([1, 5, 1], 2, "duplicate")])
@@ -199,11 +200,10 @@ def test_a_mask_cannot_name_what_never_changes(path: str) -> None:
 
 def test_a_code_in_use_is_refused_and_an_empty_one_is_not() -> None:
     """Two sites would share a credit code, or every site without one would clash with the next."""
-    rules.require_unused("", [])
-    rules.require_unused("", ["", None])
-    rules.require_unused("A1", ["B2"])
-    with pytest.raises(AlreadyExists):
-        rules.require_unused("A1", ["A1"])
+    assert refusal(lambda: rules.require_unused("", [])) is None
+    assert refusal(lambda: rules.require_unused("", ["", None])) is None
+    assert refusal(lambda: rules.require_unused("A1", ["B2"])) is None
+    assert refusal(lambda: rules.require_unused("A1", ["A1"])) == "ALREADY_EXISTS A1"
 
 
 # Terms of office
@@ -225,9 +225,10 @@ def test_terms_overlap_exactly_when_they_share_a_day(one: TermOfOffice, other: T
 def test_a_successor_may_start_on_the_day_the_predecessor_ended() -> None:
     """A post would stand empty for a day at every change."""
     before = TermOfOffice(date(2026, 1, 1), TODAY)
-    rules.require_free_post(TermOfOffice(TODAY, None), [before, TermOfOffice(TODAY, TODAY)])
-    with pytest.raises(RuleNotMet):
-        rules.require_free_post(TermOfOffice(TODAY - timedelta(1), None), [before])
+    after = TermOfOffice(TODAY, None)
+    assert refusal(lambda: rules.require_free_post(after, [before, TermOfOffice(TODAY, TODAY)])) is None
+    too_early = TermOfOffice(TODAY - timedelta(1), None)
+    assert refusal(lambda: rules.require_free_post(too_early, [before])) == "post_is_held_by_one_person_at_a_time"
 
 
 @pytest.mark.parametrize("offset", [0, -1, -400])
@@ -272,8 +273,8 @@ def test_an_appointment_not_begun_is_cancelled() -> None:
 @pytest.mark.parametrize("end", [date(2026, 3, 1), TODAY])
 def test_what_is_over_cannot_end_again(end: date) -> None:
     """Who was in office on past days would change."""
-    with pytest.raises(WrongState):
-        rules.end_of_office(TermOfOffice(date(2026, 1, 1), end), None, TODAY)
+    refused = refusal(lambda: rules.end_of_office(TermOfOffice(date(2026, 1, 1), end), None, TODAY))
+    assert refused == "WRONG_STATE ENDED end_appointment"
 
 
 @pytest.mark.parametrize(

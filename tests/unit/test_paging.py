@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dutyloop.directory.v1 import directory_pb2
 from services.kit.errors import InvalidFields
 from services.kit.paging import DEFAULT_SIZE, MAX_SIZE, page_of
+from tests.refusals import refusal
 
 
 def problem_of(request: object) -> tuple[str, str]:
@@ -95,8 +96,7 @@ def test_a_forged_key_with_too_few_parts_is_refused_where_it_is_read() -> None:
     """A shortened token would be answered with an internal error by lists with two keys."""
     request = directory_pb2.ListUnitsRequest()
     request.page_token = token_of(request, "b")
-    with pytest.raises(InvalidFields):
-        page_of(request).after_key(1)
+    assert refusal(lambda: page_of(request).after_key(1)) == "page_token malformed"
 
 
 def test_a_forged_time_is_refused_where_it_is_read() -> None:
@@ -106,8 +106,7 @@ def test_a_forged_time_is_refused_where_it_is_read() -> None:
     assert start.year == 1900 and start.tzinfo is not None
     for forged in ("yesterday", "2014-06-30", "2014-06-30T00:00:00"):
         request.page_token = token_of(directory_pb2.ListUnitsRequest(), forged)
-        with pytest.raises(InvalidFields):
-            page_of(request).after_time()
+        assert refusal(lambda: page_of(request).after_time()) == "page_token malformed"
     request.page_token = token_of(directory_pb2.ListUnitsRequest(), "2014-06-30T00:00:00+00:00")
     assert page_of(request).after_time().year == 2014
 
@@ -118,9 +117,7 @@ def test_forged_days_and_numbers_are_refused_where_they_are_read() -> None:
     assert (page_of(request).after_date().year, page_of(request).after_number(0, 7)) == (1900, 7)
     for forged in ("2014-06-31", "x", "", "9" * 19, "1.5", "²", "1_0", " 1"):
         request.page_token = token_of(directory_pb2.ListUnitsRequest(), forged)
-        with pytest.raises(InvalidFields):
-            page_of(request).after_date()
-        with pytest.raises(InvalidFields):
-            page_of(request).after_number()
+        assert refusal(lambda: page_of(request).after_date()) == "page_token malformed"
+        assert refusal(lambda: page_of(request).after_number()) == "page_token malformed"
     request.page_token = token_of(directory_pb2.ListUnitsRequest(), "2014-06-30", "-12")
     assert (page_of(request).after_date(0).year, page_of(request).after_number(1)) == (2014, -12)

@@ -141,6 +141,18 @@ def test_every_key_says_what_exists(key: str, locale: Locale) -> None:
     assert "_" not in shown
 
 
+def test_every_rule_is_refused_by_name_in_a_test() -> None:
+    """A rule could be lost, or another refusal be told in its place, and no test would notice."""
+    named = {
+        each.value
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path.name != Path(__file__).name
+        for each in ast.walk(ast.parse(path.read_text()))
+        if isinstance(each, ast.Constant)
+    }
+    assert set(RAISED) <= named
+
+
 def test_words_are_kept_for_what_there_is_only() -> None:
     """Words of rules that are gone would hide that a rule was renamed."""
     assert set(RULES) == {*RAISED, *CHECKS}
