@@ -94,6 +94,7 @@ def differing_files(left: Path, right: Path) -> list[str]:
 
 
 def main() -> int:
+    """Write the generated code, or check that it is up to date and that nothing breaks; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="check instead of writing")
     parser.add_argument("--baseline", action="store_true", help="write the breaking-change baseline")

@@ -99,6 +99,7 @@ class EmbeddedPostgres:
 
     @property
     def socket_dir(self) -> Path:
+        """The folder of the unix socket, while the server runs."""
         if self._socket_dir is None:
             raise StackError("not_running", name="PostgreSQL")
         return self._socket_dir
@@ -119,10 +120,12 @@ class EmbeddedPostgres:
 
     @property
     def superuser(self) -> str:
+        """The role that owns the cluster; no part of the product signs in as it."""
         return SUPERUSER
 
     @property
     def superuser_password(self) -> str:
+        """Its password, empty before the start."""
         return self._superuser_password
 
     @property
@@ -137,6 +140,7 @@ class EmbeddedPostgres:
 
     @property
     def log_file(self) -> Path:
+        """Where the server writes what it has to say."""
         return self._data_dir / "logs" / "postgres.log"
 
     async def start(self) -> None:

@@ -135,10 +135,12 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """The process id, also that of its group."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
+        """Whether it has not ended, as far as has been noticed."""
         return self._process.returncode is None
 
     async def wait(self) -> int:

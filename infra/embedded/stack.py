@@ -104,6 +104,7 @@ class Stack:
 
     @property
     def data_dir(self) -> Path:
+        """The folder that holds all of the installation's data."""
         return self._data_dir
 
     @property
@@ -122,10 +123,12 @@ class Stack:
 
     @property
     def grpc_address(self) -> str:
+        """Where all services listen, as host and port."""
         return f"127.0.0.1:{self._config.grpc_port}"
 
     @property
     def temporal_ui_url(self) -> str | None:
+        """Where the cases are listed; None without a UI, or with a Temporal server of one's own."""
         return self._running.temporal.ui_url if self._running.temporal else None
 
     async def start(self) -> None:

@@ -57,10 +57,12 @@ class EmbeddedTemporal:
 
     @property
     def address(self) -> str:
+        """Where the server listens, as host and port."""
         return f"127.0.0.1:{self._port}"
 
     @property
     def namespace(self) -> str:
+        """The product's own namespace, which keeps closed histories long."""
         return NAMESPACE
 
     @property
@@ -77,6 +79,7 @@ class EmbeddedTemporal:
 
     @property
     def log_file(self) -> Path:
+        """Where the server writes what it has to say."""
         return self._data_dir / "logs" / "temporal.log"
 
     async def start(self) -> None:

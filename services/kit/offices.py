@@ -22,10 +22,12 @@ class Length(Protocol):
     """A term; ``unit`` is a kit.v1 TermUnit name without its prefix, such as WORKING_DAYS."""
 
     @property
-    def amount(self) -> int: ...
+    def amount(self) -> int:
+        """How many of the unit."""
 
     @property
-    def unit(self) -> str: ...
+    def unit(self) -> str:
+        """What is counted."""
 
 
 def term_message(term: Length) -> kit_pb2.Term:
