@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from services.directory.rules import credit_check_character
+
 DATA = Path(__file__).resolve().parent / "data"
-CREDIT_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
-CREDIT_MODULUS = 31
 SECTORS = ("化工", "机械制造", "建材", "食品加工", "仓储物流", "纺织")
 GROUPS = ("party_chief", "government_chief", "leader_in_charge")
 """The first three leaders; every further one is a member of the leadership."""
@@ -67,7 +67,7 @@ class SitePlan:
 
 
 def figures(scale: int) -> Figures:
-    """Return the figures for a scale; each is divided and rounded down, but no kind of order vanishes."""
+    """Return the figures for a scale; each is divided by it and rounded down."""
     raw = json.loads((DATA / "city.json").read_text())
     return Figures(
         region=raw["region"],
@@ -102,10 +102,7 @@ def group_of(leader: int) -> str:
 def credit_code(number: int) -> str:
     """Return a made-up unified social credit code with its GB 32100 check character."""
     body = f"91130300MA{number:07d}"
-    total = sum(
-        CREDIT_ALPHABET.index(character) * pow(3, index, CREDIT_MODULUS) for index, character in enumerate(body)
-    )
-    return body + CREDIT_ALPHABET[(CREDIT_MODULUS - total % CREDIT_MODULUS) % CREDIT_MODULUS]
+    return body + credit_check_character(body)
 
 
 def spread(total: int, places: int) -> list[int]:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.embedded.process import StackError, write_private
 from services.audit.checkpoints import verifier_key
+from services.kit.crypto import load_signing_key, public_bytes
 from services.kit.tokens import WORKER, key_id
 
 WORKER_KEY = "worker.key"
@@ -62,25 +63,14 @@ def _new_codec_keys() -> bytes:
 def _publish(verifiers: Path, checkpoint: Path) -> None:
     """Write the public half of the checkpoint key down; those of earlier keys stay, for what they have signed."""
     published = verifiers.read_text().splitlines() if verifiers.exists() else []
-    own = verifier_key(_load_private_key(checkpoint).public_key())
+    own = verifier_key(load_signing_key(checkpoint).public_key())
     if own not in published:
         write_private(verifiers, "".join(f"{line}\n" for line in (*published, own)).encode())
 
 
-def _load_private_key(file: Path) -> Ed25519PrivateKey:
-    try:
-        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-    except ValueError:
-        raise StackError("not_a_private_key", path=file) from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise StackError("not_ed25519", path=file)
-    return key
-
-
 def _public_jwk(private_key_file: Path, use: str) -> dict[str, str]:
-    key = _load_private_key(private_key_file)
-    raw = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
+    key = load_signing_key(private_key_file)
+    members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(public_bytes(key.public_key()))}
     return members | {"kid": key_id(key), "use": "sig", "alg": "EdDSA", "dutyloop_use": use}
 
 

@@ -140,10 +140,10 @@ def supervision_message(
     message.tour = row["tour"]
     message.region = name_of("regions", row["region_code"])
     message.state = accountability_pb2.SupervisionCaseState.Value("SUPERVISION_CASE_STATE_" + row["state"])
-    _set_time(message.open_time, row["open_time"])
-    _set_time(message.due_time, row["due_time"])
+    message.open_time.FromDatetime(row["open_time"])
+    message.due_time.FromDatetime(row["due_time"])
     if row["next_rung_time"] is not None:
-        _set_time(message.next_rung_time, row["next_rung_time"])
+        message.next_rung_time.FromDatetime(row["next_rung_time"])
     message.fired_rung_count = row["fired_rung_count"]
     message.cycle = row["cycle"]
     message.opener = row["opener"]
@@ -153,7 +153,7 @@ def supervision_message(
     message.conclusion = row["conclusion"]
     message.concluder = row["concluder"]
     if row["conclude_time"] is not None:
-        _set_time(message.conclude_time, row["conclude_time"])
+        message.conclude_time.FromDatetime(row["conclude_time"])
     message.accountability_case = row["accountability_case"]
     message.light = rules.light(row["due_time"], row["state"] == "CONCLUDED", now)
     return message
@@ -188,14 +188,14 @@ def accountability_message(
     message.appeal_basis = row["appeal_basis"]
     for field in ("open_time", "due_time", "decide_time", "influence_end_time", "appeal_due_time", "close_time"):
         if row[field] is not None:
-            _set_time(getattr(message, field), row[field])
+            getattr(message, field).FromDatetime(row[field])
     if row["exemption"] is not None:
         message.exemption.grounds = row["exemption"]["grounds"]
         for duty in row["exemption"]["duties"]:
             message.exemption.duties.add(duty_item=duty["duty_item"], ledger_entries=duty["ledger_entries"])
     if row["appeal_time"] is not None:
         message.appeal.reason = row["appeal_reason"]
-        _set_time(message.appeal.file_time, row["appeal_time"])
+        message.appeal.file_time.FromDatetime(row["appeal_time"])
     undecided = row["state"] in ("OPENED", "FACTS_SUBMITTED")
     message.light = rules.light(row["due_time"], not undecided, now)
     return message
@@ -227,10 +227,6 @@ def measure_message(row: Row, into: accountability_pb2.Measure | None = None) ->
     message.target_post = row["target_post"]
     message.target_person = row["target_person"]
     message.escalation_policy = name_of("escalationPolicies", row["policy_id"])
-    _set_time(message.measure_time, row["measure_time"])
+    message.measure_time.FromDatetime(row["measure_time"])
     message.region = name_of("regions", row["region_code"])
     return message
-
-
-def _set_time(stamp: Any, time: datetime) -> None:
-    stamp.FromDatetime(time)

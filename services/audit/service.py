@@ -16,6 +16,7 @@ from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database
 from services.kit.errors import CaseUnavailable, NotFound, invalid
+from services.kit.ledger import REFUSALS
 from services.kit.names import id_of
 from services.kit.paging import page_of
 from services.kit.serve import House
@@ -28,7 +29,6 @@ SIGN_OF_LIFE_SECONDS = 15.0
 DEADLINE_MARGIN_SECONDS = 0.2
 """A follower's stream ends in good order this long before the deadline would cut it."""
 MAX_TREE_SIZE = 2**62
-REFUSAL_PREFIX = "access."
 """Ledger entries of this family record what was refused."""
 
 
@@ -209,7 +209,7 @@ def own_entries(rows: Sequence[Any], name: str = "") -> list[Any]:
     Least of all does a refusal: it is recorded where the refused person serves, and names what he tried to reach.
     Without a name the case is what the workflow's first entry is about.
     """
-    told = [row for row in rows if not row["type"].startswith(REFUSAL_PREFIX)]
+    told = [row for row in rows if not row["type"].startswith(REFUSALS)]
     about = [name] if name else next((row["objects"][:1] for row in told), [])
     return [row for row in told if row["objects"][:1] == about or timeline.is_own(row["type"], row["objects"], name)]
 

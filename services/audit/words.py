@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.kit.catalogue import LOCALES, describe_reason, describe_state, describe_value
+from services.kit.ledger import REFUSED
 
 Words = tuple[str, str]
 BATCHES = frozenset({"directory.site.imported", "hazard.hazard.imported", "inspection.visit.imported"})
@@ -121,7 +122,7 @@ class Told:
 
 def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Told:
     """Tell a ledger entry: what it is about, what happened, and the state it came to."""
-    if kind == "access.call.refused":
+    if kind == REFUSED:
         method = str(payload.get("method", "")).rpartition("/")[2]
         reason, metadata = str(payload.get("reason", "")), payload.get("metadata") or {}
         zh, en = (describe_reason(reason, metadata, locale) for locale in LOCALES)

@@ -19,6 +19,7 @@ from infra.embedded.stack import Stack, StackConfig, StackError, running_environ
 from services.cli.connection import issue_token, take_data_dir, use_running_stack
 from services.cli.demo import DemoProgress, figure_rows
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
+from services.cli.verbs import AsJson
 from services.cli.words import say, worded
 from services.directory.bootstrap import bootstrap
 from services.kit import migrate as migrations
@@ -32,7 +33,6 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help=say("数据目录（默认 build/stack）", "data directory (default build/stack)")),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help=say("输出 JSON", "print JSON"))]
 
 
 def register(app: typer.Typer) -> None:

@@ -33,6 +33,7 @@ from services.cli.frame import FramedTyper
 from services.cli.output import as_dict, err, out, print_json, print_message, print_table
 from services.cli.words import label, say, worded
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
+from services.kit.paging import MAX_SIZE
 
 SERVICES: Mapping[str, tuple[ServiceDescriptor, type]] = {
     "directory": (directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"], DirectoryServiceStub),
@@ -46,7 +47,6 @@ SERVICES: Mapping[str, tuple[ServiceDescriptor, type]] = {
     ),
     "audit": (audit_pb2.DESCRIPTOR.services_by_name["AuditService"], AuditServiceStub),
 }
-MAX_PAGE = 1_000
 RETRYABLE: tuple[type[DomainError], ...] = (*RETRYABLE_AFTER_SECONDS, DeadlinePassed, Internal)
 """Refusals after which the same request, with the same id, may be sent again."""
 
@@ -225,7 +225,7 @@ def telling(request_id: str) -> Iterator[None]:
 def _list(verb: Verb, request: Any, values: Mapping[str, Any]) -> None:
     limit: int = values["limit"]
     rows = cast("FieldDescriptor", verb.listed)
-    request.page_size = min(limit + 1 if limit else MAX_PAGE, MAX_PAGE)
+    request.page_size = min(limit + 1 if limit else MAX_SIZE, MAX_SIZE)
     connection = Connection(values["acting_as"])
     method, stub = find_method(verb.method)
     first = _First(getattr(connection.stub(stub), method.name))

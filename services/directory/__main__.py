@@ -1,5 +1,6 @@
-"""Serves directory alone: ``python -m services.directory``."""
+"""Serves the directory service alone."""
 
 from services.kit.serve import run
 
-run(["directory"])
+if __name__ == "__main__":
+    run(["directory"])

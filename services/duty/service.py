@@ -69,9 +69,7 @@ class DutyService:
         self, stream: AsyncIterator[duty_pb2.ImportDutyItemsRequest], call: Call
     ) -> kit_pb2.ImportReport:
         """Import items into a draft."""
-        first = await anext(stream, None)
-        if first is None:
-            raise invalid("header", "expected_header")
+        first = await anext(stream)  # the guard refuses a stream without a message
         row = await self._store.responsibility_list(first.responsibility_list, call.scope, "responsibility_list")
         areas = Areas()
         importer = item_importer(call, messages.version_of(row), row["region_code"], row["unit_path"], areas)
@@ -154,12 +152,8 @@ class DutyService:
         return response
 
     async def _unit(self, unit: str) -> directory_pb2.Unit:
-        try:
-            found: directory_pb2.Unit = await self._clients.call(
-                self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=unit)
-            )
-        except NotFound:
-            raise NotFound(unit) from None  # the same answer as for a unit out of reach
+        request = directory_pb2.GetUnitRequest(name=unit)
+        found: directory_pb2.Unit = await self._clients.call(self._clients.directory.GetUnit, request)
         return found
 
     async def _require_post(self, unit: str, post: str) -> None:

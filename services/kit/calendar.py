@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Final, Literal, get_args
+from typing import Final
 
+from services.kit.catalogue import LOCALES, Locale
 from services.kit.dates import BEIJING
 from services.kit.holidays import (
     ADJUSTED,
@@ -261,8 +262,6 @@ def explain_before(calendar: WorkCalendar, event: datetime, term: Term) -> Deadl
     return count.finish(_midnight_after(day))
 
 
-Locale = Literal["zh-CN", "en"]
-
 _UNIT_WORDS: Final = {
     Unit.NATURAL_DAYS: ("日", "day"),
     Unit.WORKING_DAYS: ("个工作日", "working day"),
@@ -309,8 +308,8 @@ _STEP_WORDS: Final = {
 
 def describe(step: Step, locale: Locale) -> str:
     """Word one step in Chinese or English; an unknown locale is a ``ValueError``."""
-    if locale not in get_args(Locale):
-        raise ValueError(f"locale must be one of {get_args(Locale)}, got {locale!r}")
+    if locale not in LOCALES:
+        raise ValueError(f"locale must be one of {LOCALES}, got {locale!r}")
     english = locale == "en"
     first, last = step.first, step.last
     return _STEP_WORDS[step.code][english].format(

@@ -457,7 +457,7 @@ class Database:
             return
         resource = error.metadata.get("resource", "")
         event = ledger.Event(
-            type="access.call.refused",
+            type=ledger.REFUSED,
             objects=[resource] if resource else [],
             payload={"method": call.rule.path, "reason": error.reason, "metadata": dict(error.metadata)},
             region_code=call.home_region_code,

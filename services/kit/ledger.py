@@ -21,6 +21,9 @@ ENVELOPE_VERSION = 1
 SALT_BYTES = 16
 APPEND_MANY_SECONDS = 600.0
 """As long as an import may take."""
+REFUSALS = "access."
+"""Types of entries about refused calls begin so; whoever may not read of refusals is shown none of them."""
+REFUSED = REFUSALS + "call.refused"
 LEAF_PREFIX = b"\x00"
 """RFC 6962: leaves and nodes are hashed with different prefixes."""
 

@@ -10,6 +10,7 @@ from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
 from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.kit.dates import day_of
+from services.kit.paging import MAX_SIZE
 
 PAGE = 1_000
 HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
@@ -55,7 +56,7 @@ class Offices:
 
     def posts(self, unit: str) -> AsyncIterator[directory_pb2.Post]:
         """Yield the posts of a unit."""
-        request = directory_pb2.ListPostsRequest(page_size=PAGE, unit=unit)
+        request = directory_pb2.ListPostsRequest(page_size=MAX_SIZE, unit=unit)
         return pages(self.ask, self.directory.ListPosts, request, "posts")
 
     async def heads(self, unit: str, day: date) -> AsyncIterator[tuple[str, str]]:
@@ -66,14 +67,14 @@ class Offices:
 
     async def holder_of(self, post: str, day: date) -> str:
         """Return who holds a post on a day, '' while it is vacant."""
-        request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, post=post)
+        request = directory_pb2.ListAppointmentsRequest(page_size=MAX_SIZE, post=post)
         async for each in self._appointments(request, day, day):
             return each.person
         return ""
 
     async def held_by(self, person: str, last: date, first: date | None = None) -> list[directory_pb2.Appointment]:
         """Return by what a person holds posts on a day, or held any on a day from ``first`` to it."""
-        request = directory_pb2.ListAppointmentsRequest(page_size=PAGE, person=person)
+        request = directory_pb2.ListAppointmentsRequest(page_size=MAX_SIZE, person=person)
         return [each async for each in self._appointments(request, first or last, last)]
 
     async def _appointments(

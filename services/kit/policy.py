@@ -26,6 +26,7 @@ from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.kit.errors import InvalidFields, Violation
+from services.kit.names import ID
 
 CONTEXTS = (directory_pb2, duty_pb2, plan_pb2, inspection_pb2, hazard_pb2, accountability_pb2, audit_pb2)
 DEFAULT_MAX_CHARACTERS = 1_000
@@ -43,7 +44,6 @@ FORBIDDEN = re.compile(
 )
 """Control, zero-width and bidirectional characters: they hide text from the people who must read it."""
 FORBIDDEN_IN_A_LINE = re.compile(f"{FORBIDDEN.pattern}|[\t\n\r\u2028\u2029]")
-SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 Check = Callable[[Message, str, list[Violation]], None]
 
@@ -137,7 +137,7 @@ def resource_patterns() -> dict[str, re.Pattern[str]]:
         for message in module.DESCRIPTOR.message_types_by_name.values():
             resource = _resource(message)
             if resource.type:
-                expression = "|".join(re.sub(r"\{\w+\}", SEGMENT, pattern) for pattern in resource.pattern)
+                expression = "|".join(re.sub(r"\{\w+\}", ID.pattern, pattern) for pattern in resource.pattern)
                 patterns[resource.type] = re.compile(expression)
     return patterns
 

@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticKnownError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.kit.catalogue import Locale
 from services.kit.failures import Failure
 
 T = TypeVar("T")
 PREFIX = "DUTYLOOP_"
-Locale = Literal["zh-CN", "en"]
 
 
 class SettingsError(Failure):
