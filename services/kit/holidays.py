@@ -147,12 +147,6 @@ def seed_notices() -> dict[int, HolidayYear]:
     }
 
 
-@cache
-def seed_calendar() -> WorkCalendar:
-    """Return the calendar under the seed notices alone."""
-    return WorkCalendar(seed_notices())
-
-
 def entered_notice(year: int, off: Iterable[date], work: Iterable[date]) -> HolidayYear:
     """Return a notice as it was entered, without names; those of the days that the seed knows are added."""
     seed = seed_notices().get(year)

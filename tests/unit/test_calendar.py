@@ -27,11 +27,11 @@ from services.kit.calendar import (
     explain_before,
 )
 from services.kit.dates import BEIJING
-from services.kit.holidays import DAY_ZERO, WORKING, notice_year, seed_calendar, seed_notices
+from services.kit.holidays import DAY_ZERO, WORKING, calendar_in_force, notice_year, seed_notices
 from tests.shared_data import DATA, needs_shared
 
 OFFICIAL = DATA / "holidays_cn.csv"
-CALENDAR = seed_calendar()
+CALENDAR = calendar_in_force(())
 NEXT = RollRule.NEXT_WORKING_DAY
 
 days = st.dates(date(2004, 1, 1), date(2030, 12, 31))
@@ -170,8 +170,8 @@ def test_last_week_of_december_waits_for_the_next_notice() -> None:
     assert calendar.awaited_notice(date(2018, 12, 24)) is None
     assert calendar.awaited_notice(date(2018, 12, 25)) == 2019
     assert not is_worked(date(2018, 12, 29), calendar)
-    assert seed_calendar().awaited_notice(date(2018, 12, 29)) is None
-    assert is_worked(date(2018, 12, 29), seed_calendar())
+    assert CALENDAR.awaited_notice(date(2018, 12, 29)) is None
+    assert is_worked(date(2018, 12, 29))
 
 
 def test_december_day_listed_by_its_own_notice_is_settled() -> None:

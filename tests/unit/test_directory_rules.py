@@ -14,7 +14,7 @@ from services.directory.statutory import CLOCKS
 from services.kit.calendar import Unit
 from services.kit.dates import BEIJING
 from services.kit.errors import DomainError, InvalidFields
-from services.kit.holidays import seed_calendar
+from services.kit.holidays import calendar_in_force
 from tests.refusals import refusal
 
 bodies = st.text(alphabet=CREDIT_ALPHABET, min_size=17, max_size=17)
@@ -25,6 +25,7 @@ terms = st.builds(
     st.none() | st.integers(min_value=0, max_value=2_000),
 )
 TODAY = date(2026, 3, 10)
+CALENDAR = calendar_in_force(())
 
 
 def problem_of(refused: pytest.ExceptionInfo[InvalidFields]) -> tuple[str, str]:
@@ -344,7 +345,7 @@ def ask(**given: object) -> DeadlineQuestion:
 
 def test_a_term_is_counted_as_the_timers_count_it() -> None:
     """The explanation would name another day than the timer fires on."""
-    found = rules.answer_deadline(seed_calendar(), ask(term=(15, Unit.WORKING_DAYS)))
+    found = rules.answer_deadline(CALENDAR, ask(term=(15, Unit.WORKING_DAYS)))
     assert found.due_date == date(2024, 3, 6)
     assert not found.provisional
 
@@ -352,15 +353,15 @@ def test_a_term_is_counted_as_the_timers_count_it() -> None:
 def test_only_a_term_asked_to_roll_rolls() -> None:
     """A caller's own term would move, or stay, against what was asked."""
     three = (2, Unit.NATURAL_DAYS)
-    assert rules.answer_deadline(seed_calendar(), ask(term=three)).due_date == date(2024, 2, 10)
-    rolled = rules.answer_deadline(seed_calendar(), ask(term=three, roll_to_working_day=True))
+    assert rules.answer_deadline(CALENDAR, ask(term=three)).due_date == date(2024, 2, 10)
+    rolled = rules.answer_deadline(CALENDAR, ask(term=three, roll_to_working_day=True))
     assert rolled.due_date == date(2024, 2, 18)
 
 
 @pytest.mark.parametrize("key", CLOCKS)
 def test_every_catalogued_clock_answers(key: str) -> None:
     """A clock of the catalogue would be shown that cannot be explained."""
-    assert rules.answer_deadline(seed_calendar(), ask(clock=key)).steps
+    assert rules.answer_deadline(CALENDAR, ask(clock=key)).steps
 
 
 MOMENT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -392,7 +393,7 @@ EARLY = datetime(1900, 3, 1, tzinfo=UTC)
 def test_questions_without_an_answer_name_the_field(given: dict[str, object], field: str, problem: str) -> None:
     """A caller would get INTERNAL, or a deadline computed from something else than was asked."""
     with pytest.raises(InvalidFields) as refused:
-        rules.answer_deadline(seed_calendar(), ask(**given))
+        rules.answer_deadline(CALENDAR, ask(**given))
     assert problem_of(refused) == (field, problem)
 
 

@@ -12,7 +12,7 @@ from dutyloop.directory.v1 import directory_pb2
 from services.kit.calendar import Term, Unit, explain
 from services.kit.directory import CALENDAR_SECONDS, Directory, UnitPlace
 from services.kit.errors import InvalidFields, NotFound, ServiceUnavailable
-from services.kit.holidays import seed_calendar
+from services.kit.holidays import calendar_in_force
 from workflows.payloads import Term as Length
 
 FRIDAY = datetime(2040, 6, 1, 2, 0, tzinfo=UTC)
@@ -67,7 +67,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 async def test_timers_and_explanations_agree(known: Directory) -> None:
     """A timer would fire on another day than the one that was explained."""
     for unit in ("WORKING_DAYS", "NATURAL_DAYS", "MONTHS", "WORKING_HOURS"):
-        explained = explain(seed_calendar(), FRIDAY, Term(10, Unit[unit]))
+        explained = explain(calendar_in_force(()), FRIDAY, Term(10, Unit[unit]))
         assert await known.due_time(FRIDAY, Length(10, unit)) == explained.due
 
 
