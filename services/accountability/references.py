@@ -26,7 +26,8 @@ from services.kit.clients import Clients
 from services.kit.dates import beijing_date, optional_day, optional_time, start_of, time_of
 from services.kit.directory import Directory
 from services.kit.errors import NotFound, invalid
-from services.kit.offices import PAGE, Offices, pages
+from services.kit.offices import Offices, pages
+from services.kit.paging import MAX_SIZE
 from workflows.payloads import Term
 
 LATELY = timedelta(days=366)
@@ -149,7 +150,7 @@ class References:
             names = [each.name for each in await self._lists_in_force(at, unit=unit) if not each.post]
         items: dict[str, bool] = {}
         for name in names:
-            request = duty_pb2.ListDutyItemsRequest(page_size=PAGE, responsibility_list=name)
+            request = duty_pb2.ListDutyItemsRequest(page_size=MAX_SIZE, responsibility_list=name)
             async for each in pages(self._clients.call, self._clients.duty.ListDutyItems, request, "duty_items"):
                 items[each.name] = bool(each.recurrence)
         return items
@@ -184,7 +185,7 @@ class References:
     ) -> list[duty_pb2.ResponsibilityList]:
         """Return the duty lists that were in force at a time; what was published or superseded later is ignored."""
         request = duty_pb2.ListResponsibilityListsRequest(
-            page_size=PAGE, unit=unit, post=post, kind=duty_pb2.LIST_KIND_DUTY
+            page_size=MAX_SIZE, unit=unit, post=post, kind=duty_pb2.LIST_KIND_DUTY
         )
         method = self._clients.duty.ListResponsibilityLists
         lists = [each async for each in pages(self._clients.call, method, request, "responsibility_lists")]

@@ -12,7 +12,6 @@ from dutyloop.policy.v1 import policy_pb2
 from services.kit.dates import day_of
 from services.kit.paging import MAX_SIZE
 
-PAGE = 1_000
 HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
 """Roles of the posts that answer for a unit."""
 Ask = Callable[[Any, Any], Awaitable[Any]]
