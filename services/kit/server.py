@@ -62,7 +62,7 @@ PERSONS_NEVER = (policy_pb2.METHOD_KIND_WORKER, policy_pb2.METHOD_KIND_SERVICE)
 LANGUAGES: Mapping[str, Locale] = {"en": "en", "zh": "zh-CN"}
 EVERYTHING = Reach(grants=(), scope=EVERYWHERE, home_region_code="")
 """What the house's own services reach."""
-STREAMS_EACH = 8
+STREAMS_EACH = 32
 """How many streams one caller may hold open."""
 REFLECTION_SECONDS = 60
 RECEIPT_KEY = "dutyloop-receipt-bin"
@@ -97,7 +97,7 @@ class Guard:
         internal = max(1, int(settings.max_concurrent_calls * settings.worker_call_share))
         people = settings.max_concurrent_calls - internal
         self._places = {True: internal, False: people}
-        self._stream_places = max(STREAMS_EACH, people // 4)
+        self._stream_places = max(STREAMS_EACH, people // 2)
         self._streams: Counter[str] = Counter()
 
     def handlers(self, service: Service) -> "grpc.GenericRpcHandler[Any, Any]":
