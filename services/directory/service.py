@@ -7,6 +7,7 @@ from typing import Any
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.directory import messages, rules
+from services.directory.display_names import NameStore
 from services.directory.imports import region_importer, site_importer
 from services.directory.rules import TermOfOffice
 from services.directory.sites import SiteStore
@@ -42,6 +43,7 @@ class DirectoryService:
         self._house = house
         self._store = Store(database)
         self._sites = SiteStore(database)
+        self._names = NameStore(database)
 
     def background(self) -> Sequence[Callable[[], Any]]:
         """Return no loops: directory starts no cases."""
@@ -256,6 +258,15 @@ class DirectoryService:
             raise invalid("time", "in_the_past")
         await virtual.advance_all(self._house.temporal, self._house.settings.temporal_task_queue, time)
         return await self._store.advance_clock(call, time)
+
+    async def BatchGetDisplayNames(
+        self, request: directory_pb2.BatchGetDisplayNamesRequest, call: Call
+    ) -> directory_pb2.BatchGetDisplayNamesResponse:
+        """Answer what people call the resources that the caller may read."""
+        response = directory_pb2.BatchGetDisplayNamesResponse()
+        for row in await self._names.display_names(call, request.names):
+            response.display_names.add(name=row["name"], display_name=row["display_name"])
+        return response
 
     async def ResolveAccess(
         self, request: directory_pb2.ResolveAccessRequest, call: Call

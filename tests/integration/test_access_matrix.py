@@ -173,7 +173,7 @@ def outcome(rule: MethodRule, answer: Refusal | bytes) -> str:
     message: Any = GetMessageClass(kind).FromString(answer)
     if isinstance(message, kit_pb2.ImportReport):
         return "REJECTED " + ",".join(error.column for error in message.errors) if message.rejected else "OK"
-    if "next_page_token" in kind.fields_by_name:
+    if "next_page_token" in kind.fields_by_name or rule.name.startswith("BatchGet"):
         rows = next(field for field in kind.fields if field.is_repeated)
         return "OK" if getattr(message, rows.name) else "EMPTY"
     return "OK"

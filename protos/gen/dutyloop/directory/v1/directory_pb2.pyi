@@ -1560,6 +1560,80 @@ class AdvanceClockRequest(_message.Message):
 Global___AdvanceClockRequest: _TypeAlias = AdvanceClockRequest  # noqa: Y015
 
 @_typing.final
+class BatchGetDisplayNamesRequest(_message.Message):
+    """Asks what people call some resources."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lists up to 1,000 resource names."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetDisplayNamesRequest: _TypeAlias = BatchGetDisplayNamesRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetDisplayNamesResponse(_message.Message):
+    """Answers the display names that are known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPLAY_NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def display_names(self) -> _containers.RepeatedCompositeFieldContainer[Global___DisplayName]:
+        """Lists them in no particular order."""
+
+    def __init__(
+        self,
+        *,
+        display_names: _abc.Iterable[Global___DisplayName] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_names", b"display_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetDisplayNamesResponse: _TypeAlias = BatchGetDisplayNamesResponse  # noqa: Y015
+
+@_typing.final
+class DisplayName(_message.Message):
+    """Describes what people call a resource."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Is the resource name that was asked for."""
+    display_name: _builtins.str
+    """Is what people call it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisplayName: _TypeAlias = DisplayName  # noqa: Y015
+
+@_typing.final
 class ResolveAccessRequest(_message.Message):
     """Asks what a person may do."""
 

@@ -156,6 +156,11 @@ class DirectoryServiceStub:
                 request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.AdvanceClockRequest.SerializeToString,
                 response_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.Clock.FromString,
                 _registered_method=True)
+        self.BatchGetDisplayNames = channel.unary_unary(
+                '/dutyloop.directory.v1.DirectoryService/BatchGetDisplayNames',
+                request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.BatchGetDisplayNamesRequest.SerializeToString,
+                response_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.BatchGetDisplayNamesResponse.FromString,
+                _registered_method=True)
         self.ResolveAccess = channel.unary_unary(
                 '/dutyloop.directory.v1.DirectoryService/ResolveAccess',
                 request_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.ResolveAccessRequest.SerializeToString,
@@ -347,6 +352,14 @@ class DirectoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetDisplayNames(self, request, context):
+        """Answers what people call units, posts, people, sites and regions, for tables that name them; what is unknown, of
+        another kind or beyond the caller's reach is left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResolveAccess(self, request, context):
         """Resolves what a person may do now, for the other services; cached there for at most five seconds.
         """
@@ -490,6 +503,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.AdvanceClock,
                     request_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.AdvanceClockRequest.FromString,
                     response_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.Clock.SerializeToString,
+            ),
+            'BatchGetDisplayNames': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetDisplayNames,
+                    request_deserializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.BatchGetDisplayNamesRequest.FromString,
+                    response_serializer=dutyloop_dot_directory_dot_v1_dot_directory__pb2.BatchGetDisplayNamesResponse.SerializeToString,
             ),
             'ResolveAccess': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveAccess,
@@ -1156,6 +1174,33 @@ class DirectoryService:
             '/dutyloop.directory.v1.DirectoryService/AdvanceClock',
             dutyloop_dot_directory_dot_v1_dot_directory__pb2.AdvanceClockRequest.SerializeToString,
             dutyloop_dot_directory_dot_v1_dot_directory__pb2.Clock.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetDisplayNames(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dutyloop.directory.v1.DirectoryService/BatchGetDisplayNames',
+            dutyloop_dot_directory_dot_v1_dot_directory__pb2.BatchGetDisplayNamesRequest.SerializeToString,
+            dutyloop_dot_directory_dot_v1_dot_directory__pb2.BatchGetDisplayNamesResponse.FromString,
             options,
             channel_credentials,
             insecure,

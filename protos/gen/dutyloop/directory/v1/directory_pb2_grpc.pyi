@@ -86,6 +86,10 @@ class DirectoryServiceStub:
     """Reads business time."""
     AdvanceClock: _grpc.UnaryUnaryMultiCallable[_directory_pb2.AdvanceClockRequest, _directory_pb2.Clock]
     """Moves business time forward, and every running case with it. Virtual time only."""
+    BatchGetDisplayNames: _grpc.UnaryUnaryMultiCallable[_directory_pb2.BatchGetDisplayNamesRequest, _directory_pb2.BatchGetDisplayNamesResponse]
+    """Answers what people call units, posts, people, sites and regions, for tables that name them; what is unknown, of
+    another kind or beyond the caller's reach is left out.
+    """
     ResolveAccess: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveAccessRequest, _directory_pb2.ResolveAccessResponse]
     """Resolves what a person may do now, for the other services; cached there for at most five seconds."""
     ResolveCalendar: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveCalendarRequest, _directory_pb2.ResolveCalendarResponse]
@@ -150,6 +154,10 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """Reads business time."""
     AdvanceClock: _aio.UnaryUnaryMultiCallable[_directory_pb2.AdvanceClockRequest, _directory_pb2.Clock]  # type: ignore[assignment]
     """Moves business time forward, and every running case with it. Virtual time only."""
+    BatchGetDisplayNames: _aio.UnaryUnaryMultiCallable[_directory_pb2.BatchGetDisplayNamesRequest, _directory_pb2.BatchGetDisplayNamesResponse]  # type: ignore[assignment]
+    """Answers what people call units, posts, people, sites and regions, for tables that name them; what is unknown, of
+    another kind or beyond the caller's reach is left out.
+    """
     ResolveAccess: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveAccessRequest, _directory_pb2.ResolveAccessResponse]  # type: ignore[assignment]
     """Resolves what a person may do now, for the other services; cached there for at most five seconds."""
     ResolveCalendar: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveCalendarRequest, _directory_pb2.ResolveCalendarResponse]  # type: ignore[assignment]
@@ -355,6 +363,16 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Clock, _abc.Awaitable[_directory_pb2.Clock]]:
         """Moves business time forward, and every running case with it. Virtual time only."""
+
+    @_abc_1.abstractmethod
+    def BatchGetDisplayNames(
+        self,
+        request: _directory_pb2.BatchGetDisplayNamesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.BatchGetDisplayNamesResponse, _abc.Awaitable[_directory_pb2.BatchGetDisplayNamesResponse]]:
+        """Answers what people call units, posts, people, sites and regions, for tables that name them; what is unknown, of
+        another kind or beyond the caller's reach is left out.
+        """
 
     @_abc_1.abstractmethod
     def ResolveAccess(
