@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.demo.run import LAST_DAY
-from services.cli.fields import yes_or_no
+from services.cli.cells import yes_or_no
 from services.cli.output import err
 from services.cli.words import say
 

@@ -3,16 +3,17 @@
 import typer
 
 from dutyloop.directory.v1 import directory_pb2
-from services.cli.fields import cell_of
+from services.cli.cells import term_end_text
 from services.cli.output import out
 from services.cli.verbs import Verb, sub_app
 from services.cli.words import say
+from services.kit.dates import time_of
 
 
 def _show_deadline(answer: directory_pb2.ExplainDeadlineResponse) -> None:
     for step in answer.steps_zh if say("zh", "en") == "zh" else answer.steps_en:
         out.print(f"  {step}", highlight=False, markup=False)
-    due = f"{cell_of(answer, 'due_date')} ({cell_of(answer, 'due_time')})"
+    due = term_end_text(time_of(answer.due_time))
     out.print(say(f"到期：{due}", f"due: {due}"), highlight=False)
     if answer.source:
         label = say("法定", "statutory") if answer.statutory else say("非法定", "not statutory")

@@ -18,12 +18,13 @@ from google.protobuf.message_factory import GetMessageClass
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.bodies import ValueProblem, json_of, put_json
 from services.cli.words import LOCALE, label, say
-from services.kit.catalogue import describe_action, describe_value
+from services.kit.catalogue import describe_value
 from services.kit.dates import BEIJING, set_day
 from services.kit.policy import ANY_RESOURCE, CONTEXTS
 
 OWN = frozenset({"request_id", "page_size", "page_token", "update_mask", "business_time"})
 """Fields that the command line fills itself, and the worker's clock, which people never send."""
+CAPITAL = re.compile(r"[A-Z]")
 TERM = re.compile(r"(\d{1,5})(d|wd|h|wh|min|m|y)")
 TERM_UNITS = {
     "d": kit_pb2.TERM_UNIT_NATURAL_DAYS,
@@ -36,6 +37,11 @@ TERM_UNITS = {
 }
 NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 SCALAR_MESSAGES = ("google.type.Date", "google.protobuf.Timestamp", "dutyloop.kit.v1.Term")
+
+
+TARGETS = frozenset({"target", "targets", "addressees"})
+INSPECTED = ("units", "sites")
+"""What a tour visits, among all that a field of any kind could name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,10 @@ class Leaf:
         """Return the option's name."""
         return "--" + self.name.replace("_", "-")
 
-    def put(self, request: Message, texts: Sequence[str] | str | bool | int) -> None:
-        """Set the field from what the command line gave. Raises typer.BadParameter."""
+    def put(self, request: Message, texts: Sequence[str] | str | bool | int, *, by_place: bool = False) -> None:
+        """Set the field from what the command line gave. Raises typer.BadParameter naming the field as it was given."""
         target = getattr(request, self.inside) if self.inside else request
+        called = label(self.name) if by_place else self.option
         try:
             if self.field.is_repeated:
                 for text in cast("Sequence[str]", texts):
@@ -69,9 +76,9 @@ class Leaf:
             else:
                 put_value(target, self.field, cast("str", texts))
         except ValueProblem as error:
-            raise typer.BadParameter(f"{self.option}: {error}") from error
+            raise typer.BadParameter(f"{called}: {error}") from error
         except ValueError as error:  # out of the field's range
-            raise typer.BadParameter(f"{self.option}: {say('超出范围', 'out of range')}") from error
+            raise typer.BadParameter(f"{called}: {say('超出范围', 'out of range')}") from error
 
 
 def leaves(request: Descriptor) -> Iterator[Leaf]:
@@ -117,24 +124,64 @@ def _is_required(field: FieldDescriptor) -> bool:
 @cache
 def collections() -> Mapping[str, str]:
     """Map each resource type to the collection in its names."""
-    found = {}
+    return {resource.type: resource.pattern[0].partition("/")[0] for resource in _resources()}
+
+
+@cache
+def kinds() -> Mapping[str, str]:
+    """Map each collection to what people call one of its resources."""
+    return {
+        resource.pattern[0].partition("/")[0]: label(
+            CAPITAL.sub(lambda found: "_" + found[0].lower(), resource.singular)
+        )
+        for resource in _resources()
+    }
+
+
+def _resources() -> Iterator[resource_pb2.ResourceDescriptor]:
     for module in CONTEXTS:
         for message in module.DESCRIPTOR.message_types_by_name.values():
             extensions: Any = message.GetOptions().Extensions
             resource = extensions[resource_pb2.resource]
             if resource.type:
-                found[resource.type] = resource.pattern[0].partition("/")[0]
-    return found
+                yield resource
 
 
-def collection_of(field: FieldDescriptor) -> str:
-    """Return the collection that a reference or identifier points into; empty for other fields."""
+def reference_of(field: FieldDescriptor) -> str:
+    """Return the resource type that a reference or identifier names; empty for other fields."""
     extensions: Any = field.GetOptions().Extensions
     kind = extensions[resource_pb2.resource_reference].type
     if not kind and field_behavior_pb2.IDENTIFIER in _behaviours(field):
         owner: Any = cast("Descriptor", field.containing_type).GetOptions().Extensions
         kind = owner[resource_pb2.resource].type
-    return "" if kind == ANY_RESOURCE else collections().get(kind, "")
+    return str(kind)
+
+
+def collections_of(field: FieldDescriptor) -> tuple[str, ...]:
+    """Return the collections that a reference or identifier may point into; none for other fields."""
+    kind = reference_of(field)
+    if kind == ANY_RESOURCE:
+        return INSPECTED if field.name in TARGETS else tuple(kinds())
+    return (collections()[kind],) if kind else ()
+
+
+def _resource_name(wanted: tuple[str, ...], text: str) -> str:
+    """Complete a bare id where one kind is wanted; say which that is when a name of another is given."""
+    if not text:
+        return text
+    if "/" not in text and len(wanted) == 1:
+        return f"{wanted[0]}/{text}"
+    given, _, identifier = text.partition("/")
+    if given in wanted and identifier and "/" not in identifier:
+        return text
+    known = wanted if len(wanted) <= len(INSPECTED) else ()
+    expected = say("或 ", "or ").join(
+        say(f"{each}/…（{kinds()[each]}）", f"{each}/… ({kinds()[each]}) ") for each in known
+    )
+    example = say("资源名，如 hazards/…（隐患）", "a resource name such as hazards/… (hazard)")
+    called = say(f"（{kinds()[given]}）", f" ({kinds()[given]})") if given in kinds() else ""
+    expected = expected.strip() or example
+    raise ValueProblem(say(f"应为 {expected}，实为 {text}{called}", f"must be {expected}, not {text}{called}"))
 
 
 @cache
@@ -168,14 +215,15 @@ def metavar_of(field: FieldDescriptor) -> str:
         return shapes.get(field.message_type.full_name, keys)
     if field.type == FieldDescriptor.TYPE_BYTES:
         return say("十六进制|@文件", "HEX|@FILE")
-    collection = collection_of(field)
-    return f"{collection}/…" if collection else say("文本", "TEXT")
+    wanted = collections_of(field)
+    named = 0 < len(wanted) <= len(INSPECTED)
+    return "|".join(f"{each}/…" for each in wanted) if named else say("文本", "TEXT")
 
 
 def _parts(field: FieldDescriptor, text: str) -> Sequence[str]:
     """Names, words and days may also stand in one option, joined by commas; texts and objects may not."""
     kind = field.message_type
-    splits = field.enum_type is not None or collection_of(field) or (kind and kind.full_name in SCALAR_MESSAGES)
+    splits = field.enum_type is not None or collections_of(field) or (kind and kind.full_name in SCALAR_MESSAGES)
     return [part.strip() for part in text.split(",")] if splits else [text]
 
 
@@ -214,8 +262,8 @@ def _scalar(field: FieldDescriptor, text: str) -> Any:
             raise ValueProblem(say("应为整数", "must be a whole number")) from error
     if field.type == FieldDescriptor.TYPE_BYTES:
         return _bytes(text)
-    collection = collection_of(field)
-    return f"{collection}/{text}" if collection and text and "/" not in text else text
+    wanted = collections_of(field)
+    return _resource_name(wanted, text) if wanted else text
 
 
 def _bytes(text: str) -> bytes:
@@ -286,39 +334,6 @@ def _fill_object(value: Message, text: str) -> None:
             shape = ",".join(f"{name}=…" for name in fields)
             raise ValueProblem(say(f"应为 {shape} 或 JSON", f"must be {shape} or JSON"))
         put_value(value, cast("FieldDescriptor", fields[key.strip()]), given.strip())
-
-
-def cell_of(message: Message, name: str) -> str:
-    """Write a field for a table: short words, days, Beijing time."""
-    field = cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[name])
-    value = getattr(message, name)
-    if name == "matter":  # of an overdue hazard's case it is the action that the hazard waits for
-        return describe_action(value, LOCALE)
-    if field.is_repeated:
-        return ", ".join(_value_text(field, each) for each in value)
-    if field.message_type is not None and not message.HasField(name):
-        return ""
-    return _value_text(field, value)
-
-
-def yes_or_no(value: object) -> str:
-    """Write a truth value for people."""
-    return say("是", "yes") if value else say("否", "no")
-
-
-def _value_text(field: FieldDescriptor, value: Any) -> str:
-    if field.enum_type is not None:
-        return enum_word(field.enum_type, value)
-    if isinstance(value, bool):
-        return yes_or_no(value)
-    if field.message_type is not None:
-        kind = field.message_type.full_name
-        if kind == "google.type.Date":
-            return f"{value.year:04}-{value.month:02}-{value.day:02}"
-        if kind == "google.protobuf.Timestamp":
-            return str(value.ToDatetime(tzinfo=BEIJING).strftime("%Y-%m-%d %H:%M"))
-        return "; ".join(f"{label(inner.name)}={cell_of(value, inner.name)}" for inner, _ in value.ListFields())
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def message_class(descriptor: Descriptor) -> type[Message]:

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from services.cli.fields import cell_of
-from services.cli.words import LOCALE, label, say
+from services.cli.words import LOCALE, say
 from services.kit.catalogue import describe_field, describe_problem, describe_reason
 from services.kit.errors import STATUS, DomainError
 
@@ -98,14 +97,3 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_row(*[str(cell).replace("[", "\\[") for cell in row])
         count += 1
     out.print(table if count else say(f"{title}：无", f"{title}: none"))
-
-
-def print_message(message: Message, *, as_json: bool) -> None:
-    """Print one resource: as JSON, or as its fields one under the other, in words."""
-    if as_json:
-        print_json(as_dict(message))
-        return
-    table = Table(show_header=False, box=None)
-    for field, _ in message.ListFields():
-        table.add_row(f"[bold]{label(field.name)}[/bold]", cell_of(message, field.name).replace("[", "\\["))
-    out.print(table)

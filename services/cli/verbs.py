@@ -27,10 +27,12 @@ from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
+from services.cli.cells import yes_or_no
 from services.cli.connection import CALL_SECONDS, Connection
-from services.cli.fields import NUMBERS, Leaf, cell_of, leaves, message_class, metavar_of, yes_or_no
+from services.cli.fields import NUMBERS, Leaf, leaves, message_class, metavar_of
 from services.cli.frame import FramedTyper
-from services.cli.output import as_dict, err, out, print_json, print_message, print_table
+from services.cli.output import as_dict, err, out, print_json
+from services.cli.tables import look_up, print_list, print_message
 from services.cli.words import label, say, worded
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
 from services.kit.paging import MAX_SIZE
@@ -145,7 +147,7 @@ def command_of(verb: Verb) -> Callable[..., None]:
         for leaf in given:
             value = values.get(leaf.name)
             if value is not None:
-                leaf.put(request, value)
+                leaf.put(request, value, by_place=verb.by_place(leaf))
         _name_changes(request, given, values)
         if verb.listed is not None:
             _list(verb, request, values)
@@ -201,8 +203,10 @@ def _send(verb: Verb, request: Any, values: Mapping[str, Any]) -> None:
         answer = connection.call(getattr(connection.stub(stub), method.name), request, values["timeout"])
     if verb.show is not None and not values["as_json"]:
         verb.show(answer)
+    elif values["as_json"]:
+        print_json(as_dict(answer))
     else:
-        print_message(answer, as_json=values["as_json"])
+        print_message(answer, look_up(connection, [answer]))
 
 
 def new_request_id() -> str:
@@ -237,8 +241,8 @@ def _list(verb: Verb, request: Any, values: Mapping[str, Any]) -> None:
         print_json({rows.name: [as_dict(row) for row in shown], **totals, "more": more})
         return
     columns = [name for name in verb.columns if name in cast("Descriptor", rows.message_type).fields_by_name]
-    headings = [label(name) for name in columns]
-    print_table(say(verb.chinese, verb.english), headings, ([cell_of(row, name) for name in columns] for row in shown))
+    names = look_up(connection, shown, frozenset(columns))
+    print_list(say(verb.chinese, verb.english), columns, shown, names)
     if totals:
         told = {name: yes_or_no(value) if isinstance(value, bool) else value for name, value in totals.items()}
         out.print(", ".join(f"{label(name)}: {value}" for name, value in told.items()), highlight=False)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 LABELS: Mapping[str, tuple[str, str]] = {
     "accountability_case": ("问责案件", "accountability case"),
     "acknowledge_time": ("知责时间", "acknowledged"),
+    "acknowledgement": ("知责记录", "acknowledgement"),
     "acknowledgement_count": ("知责人数", "acknowledgements"),
     "actor": ("操作人", "who acted"),
     "addressees": ("收函对象", "whom the letter addresses"),
@@ -96,6 +97,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "handling": ("处理情况", "handling"),
     "hashes": ("哈希", "hashes"),
     "hazard": ("隐患", "hazard"),
+    "holiday_notice": ("放假安排", "holiday notice"),
     "influence_end_time": ("影响期截止", "influence ends"),
     "influence_months": ("影响期（月）", "months of influence"),
     "inspector": ("检查人员", "inspector"),

@@ -63,6 +63,9 @@ class Service:
     person: str | None = None
     requests: list[Any] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
+    called: dict[str, str] = field(default_factory=dict)
+    """What resources are called, by name."""
+    looked_up: list[list[str]] = field(default_factory=list)
 
     def stub(self, stub: type) -> Any:
         return self
@@ -71,12 +74,22 @@ class Service:
         return method
 
     def call(self, method: Any, request: Any, timeout: float = 0) -> Any:
+        if isinstance(request, directory_pb2.BatchGetDisplayNamesRequest):
+            return self.display_names(request)
         kept = type(request)()
         kept.CopyFrom(request)
         self.requests.append(kept)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
+        return answer
+
+    def display_names(self, request: Any) -> directory_pb2.BatchGetDisplayNamesResponse:
+        self.looked_up.append(list(request.names))
+        answer = directory_pb2.BatchGetDisplayNamesResponse()
+        for name in request.names:
+            if name in self.called:
+                answer.display_names.add(name=name, display_name=self.called[name])
         return answer
 
     def pages(self, method: Any, request: Any, field: str) -> Iterator[Any]:
@@ -441,7 +454,7 @@ def test_one_resource_is_shown_in_words(service: Service) -> None:
     service.answers = [hazard]
     shown = invoke("hazards", "show", "h1").output
     assert describe_value("HAZARD_GRADE_MAJOR", LOCALE) in shown
-    assert "2026-03-10 00:00" in shown
+    assert say("2026-03-09 周一 24:00", "2026-03-09 Mon 24:00") in shown
     assert all(label(field) in shown for field in ("name", "grade", "due_time", "plan", "funds_fen"))
     assert not re.search(r"HAZARD_|due_time|funds_fen", shown)
 
