@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.kit.catalogue import LOCALES, describe_reason, describe_state, describe_value
+from services.kit.catalogue import LOCALES, describe_action, describe_reason, describe_state, describe_value
 from services.kit.ledger import REFUSED
 
 Words = tuple[str, str]
@@ -21,7 +21,8 @@ OBJECTS: Mapping[str, Words] = {
     "tour": ("巡查", "the tour"),
     "visit": ("检查", "the visit"),
     "list": ("清单", "the list"),
-    "item": ("清单事项", "the list item"),
+    "plan.list": ("年度任务清单", "the annual task list"),
+    "item": ("职责条目", "the duty item"),
     "task": ("任务", "the task"),
     "supervision_case": ("督办事项", "the supervision case"),
     "accountability_case": ("问责案件", "the accountability case"),
@@ -37,6 +38,9 @@ OBJECTS: Mapping[str, Words] = {
     "register": ("旧系统台账", "the legacy register"),
     "installation": ("系统", "the installation"),
 }
+"""A word with its service before it is of that service's object."""
+ABOUT: Mapping[str, str] = {"hazard.site": "sites/", "duty.list": "responsibilityLists/"}
+"""Objects of which an entry tells beside the order, or the acknowledgement, that comes first in it."""
 HAPPENED: Mapping[str, Words] = {
     "reported": ("已上报", "was reported"),
     "assigned": ("已交办", "was assigned"),
@@ -93,6 +97,14 @@ HAPPENED: Mapping[str, Words] = {
     "rectification_reported": ("已报告整改情况", "had its rectification reported"),
     "reminded": ("已提醒", "was reminded of"),
 }
+RUNG_FIRED = "accountability.supervision_case.rung_fired"
+WAYS: Mapping[str, tuple[str, str]] = {
+    "accountability.measure.taken": ("kind", "MEASURE_KIND_"),
+    "accountability.accountability_case.decided": ("decision", "DECISION_"),
+    "plan.task.reminded": ("kind", "REMINDER_KIND_"),
+    "hazard.hazard.written_off": ("write_off_reason", "WRITE_OFF_REASON_"),
+}
+"""The field of an entry's payload that says in which way it happened, and what its values are called with."""
 HISTORY: Mapping[str, Words] = {
     "workflow_execution_started": ("流程启动", "the workflow started"),
     "workflow_execution_completed": ("流程结束", "the workflow completed"),
@@ -101,15 +113,41 @@ HISTORY: Mapping[str, Words] = {
     "workflow_execution_canceled": ("流程被取消", "the workflow was cancelled"),
     "workflow_execution_terminated": ("流程被强制终止", "the workflow was terminated"),
     "workflow_execution_continued_as_new": ("流程转入新一轮运行", "the workflow continued as a new run"),
-    "workflow_execution_signaled": ("流程收到信号 {name}", "the workflow was signalled: {name}"),
+    "workflow_execution_signaled": ("流程收到信号{name}", "the workflow was signalled{name}"),
     "workflow_execution_cancel_requested": ("请求取消流程", "cancellation of the workflow was asked for"),
-    "workflow_execution_update_accepted": ("流程受理操作 {name}", "the workflow accepted the action {name}"),
+    "workflow_execution_update_accepted": ("流程受理操作{name}", "the workflow accepted an action{name}"),
+    "workflow_execution_update_rejected": ("流程拒绝操作{name}", "the workflow refused an action{name}"),
+    "workflow_task_failed": ("流程一步未成，将自动重试", "a step of the workflow failed and is tried again"),
+    "workflow_task_timed_out": ("流程一步超时，将自动重试", "a step of the workflow timed out and is tried again"),
     "timer_fired": ("期限届满", "a term ran out"),
-    "activity_task_scheduled": ("流程调用 {name}", "the workflow called {name}"),
+    "activity_task_scheduled": ("流程调用服务{name}", "the workflow called a service{name}"),
     "activity_task_failed": ("调用失败", "a call failed"),
     "activity_task_timed_out": ("调用超时", "a call timed out"),
-    "marker_recorded": ("流程记录 {name}", "the workflow recorded {name}"),
+    "activity_task_cancel_requested": ("请求取消调用", "cancellation of a call was asked for"),
+    "activity_task_canceled": ("调用被取消", "a call was cancelled"),
+    "marker_recorded": ("流程作标记{name}", "the workflow set a mark{name}"),
 }
+UNKNOWN_EVENT: Words = ("流程引擎的记录", "the workflow engine noted something")
+ACTIVITIES: Mapping[str, Words] = {
+    "open_supervision": ("立项督办", "open a supervision case"),
+    "conclude_supervision": ("办结督办", "conclude the supervision case"),
+    "hand_on_supervision": ("移交督办", "hand the supervision case on"),
+    "open_accountability": ("启动问责", "open an accountability case"),
+    "record_rung": ("记录升级措施", "record a rung"),
+    "record_supervision_transition": ("记录督办进展", "record the supervision case"),
+    "record_accountability_transition": ("记录问责进展", "record the accountability case"),
+    "record_tour_transition": ("记录巡查进展", "record the tour"),
+    "record_hazard_transition": ("记录隐患进展", "record the hazard"),
+    "record_task_reminders": ("记录任务提醒", "record reminders of tasks"),
+    "list_due_tasks": ("查找到期任务", "look for tasks that come due"),
+    "make_seed": ("生成抽取种子", "make the seed of the draw"),
+    "count_unvisited_targets": ("统计未检查对象", "count the targets not visited"),
+    "explain_due_time": ("推算期限", "compute a deadline"),
+    "explain_statutory_clock": ("推算法定期限", "compute a statutory deadline"),
+    "find_addressee": ("查找措施对象", "find whom a measure addresses"),
+    "core_patch": ("程序版本", "version of the program"),
+}
+"""What workflows call and mark. What is not here is told without its name, which says nothing to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,31 +159,47 @@ class Told:
 
 
 def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Told:
-    """Tell a ledger entry: what it is about, what happened, and the state it came to."""
+    """Tell a ledger entry: what it is about, what happened, in which way, and the state it came to."""
     if kind == REFUSED:
         method = str(payload.get("method", "")).rpartition("/")[2]
         reason, metadata = str(payload.get("reason", "")), payload.get("metadata") or {}
         zh, en = (describe_reason(reason, metadata, locale) for locale in LOCALES)
         return Told(f"请求 {method} 被拒绝（{zh}）", f"The call {method} was refused ({en})")
-    parts = kind.split(".")
-    known = OBJECTS.get(parts[1]) if len(parts) == 3 else None
+    subject, _, transition = kind.rpartition(".")
+    known = OBJECTS.get(subject) or OBJECTS.get(subject.partition(".")[2])
     if known is None:
         return Told(kind, kind)
-    happened = HAPPENED.get(parts[2], (parts[2], parts[2].replace("_", " ")))
-    name = objects[0] if objects else ""
-    zh = f"{known[0]} {name} {happened[0]}" if name else f"{known[0]}{happened[0]}"
-    en = f"{known[1]} {name} {happened[1]}" if name else f"{known[1]} {happened[1]}"
+    zh, en = HAPPENED.get(transition, (transition, transition.replace("_", " ")))
+    if kind == RUNG_FIRED and payload.get("fired_rung_count"):
+        number = payload["fired_rung_count"]
+        zh, en = f"已触发第 {number} 级措施", f"climbed rung {number}"
+    name = next((each for each in objects if each.startswith(ABOUT.get(subject, ""))), "")
+    zh = f"{known[0]} {name} {zh}" if name else f"{known[0]}{zh}"
+    en = f"{known[1]} {name} {en}" if name else f"{known[1]} {en}"
+    if way := _way(kind, payload):
+        zh, en = f"{zh}：{way[0]}", f"{en}: {way[1]}"
     state = payload.get("state")
-    if kind == "accountability.measure.taken" and payload.get("kind"):
-        rung = f"MEASURE_KIND_{payload['kind']}"
-        zh, en = f"{zh}：{describe_value(rung, 'zh-CN')}", f"{en}: {describe_value(rung, 'en')}"
-    if isinstance(state, str) and state and state.lower() != parts[2]:
+    if isinstance(state, str) and state and state.lower() != transition:
         zh, en = f"{zh}（状态：{describe_state(state, 'zh-CN')}）", f"{en} (state: {describe_state(state, 'en')})"
     return Told(zh, en[:1].upper() + en[1:])
 
 
+def _way(kind: str, payload: Mapping[str, Any]) -> Words | None:
+    """Return in which of several ways a thing happened, where one word covers them all."""
+    if kind.startswith("hazard.site.") and payload.get("instrument_number"):
+        number = str(payload["instrument_number"])
+        return number, number
+    field, prefix = WAYS.get(kind, ("", ""))
+    token = payload.get(field)
+    if not isinstance(token, str) or token in ("", "UNSPECIFIED"):
+        return None
+    return describe_value(prefix + token, "zh-CN"), describe_value(prefix + token, "en")
+
+
 def tell_event(kind: str, name: str) -> Told:
     """Tell a history event by its type and the name of what it calls."""
-    zh, en = HISTORY.get(kind, (kind, kind.replace("_", " ")))
-    en = en.format(name=name)
-    return Told(zh.format(name=name).strip(), en[:1].upper() + en[1:].rstrip())
+    zh, en = HISTORY.get(kind, UNKNOWN_EVENT)
+    called = ACTIVITIES.get(name) or (describe_action(name, "zh-CN"), describe_action(name, "en"))
+    known = called != (name, name)
+    en = en.format(name=f": {called[1]}" if known else "")
+    return Told(zh.format(name=f"：{called[0]}" if known else ""), en[:1].upper() + en[1:])

@@ -73,6 +73,7 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "conclude": ("结案", "conclude"),
     "hand_on": ("随事项移交", "follow the matter to another unit"),
     "settle": ("了结", "settle"),
+    "note": ("获知任务变化", "take note of a task"),
     "fire_rung": ("采取升级措施", "fire a rung"),
     "submit_facts": ("提交事实", "hand in the facts"),
     "decide": ("作出决定", "decide"),

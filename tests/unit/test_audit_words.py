@@ -1,6 +1,7 @@
 """The timeline has words, in both languages, for everything that services and workflows record."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,9 +16,21 @@ from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.audit.histories import UNTOLD
 from services.audit.timeline import LOCAL_ACTIVITY
-from services.audit.words import BATCHES, HAPPENED, HISTORY, OBJECTS, tell_entry, tell_event
+from services.audit.words import (
+    ACTIVITIES,
+    BATCHES,
+    HAPPENED,
+    HISTORY,
+    OBJECTS,
+    RUNG_FIRED,
+    UNKNOWN_EVENT,
+    WAYS,
+    Told,
+    tell_entry,
+    tell_event,
+)
 from services.kit.labels import LABELS
-from services.kit.vocabulary import STATES
+from services.kit.vocabulary import ACTIONS, STATES
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDERS = frozenset({"_record", "_move", "_record_list", "_record_task", "_task_event", "Event", "Importer"})
@@ -115,6 +128,70 @@ def test_words_are_kept_for_what_is_recorded_only() -> None:
     assert not untold & set(HISTORY)
 
 
+def activities() -> Iterator[str]:
+    """Yield the names by which workflows call activities."""
+    for path in (ROOT / "workflows" / "activities").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="defn"), keywords=[ast.keyword(arg="name", value=value)]):
+                    yield from strings(value, {})
+
+
+def test_every_activity_has_words() -> None:
+    """An auditor would read the names of our functions in the story of a case."""
+    assert set(activities()) == set(ACTIVITIES) - {"core_patch"}
+
+
+@pytest.mark.parametrize("name", sorted({*activities(), *ACTIONS}))
+@pytest.mark.parametrize("kind", ["workflow_execution_update_accepted", "activity_task_scheduled"])
+def test_what_is_called_is_told_in_words(kind: str, name: str) -> None:
+    """The words would be there and not be used."""
+    told = tell_event(kind, name)
+    assert not re.search(r"[A-Za-z_{]", told.zh)
+    assert not re.search(r"[_{\u4e00-\u9fff]", told.en)
+    assert told.zh.endswith((ACTIVITIES.get(name) or ACTIONS[name])[0])
+
+
+def test_what_has_no_words_is_told_without_its_name() -> None:
+    """An event that a later engine records, or an action of later code, would be told by its identifier."""
+    assert tell_event("workflow_execution_paused", "") == Told(UNKNOWN_EVENT[0], "The workflow engine noted something")
+    accepted = tell_event("workflow_execution_update_accepted", "do_something_new")
+    assert accepted == Told("流程受理操作", "The workflow accepted an action")
+
+
+@pytest.mark.parametrize("kind", [*WAYS, RUNG_FIRED])
+def test_what_is_worded_apart_is_recorded(kind: str) -> None:
+    """The words would be kept for what nobody records any more."""
+    subject, _, transition = kind.rpartition(".")
+    assert kind in TOLD or {f"{subject}.", transition} <= set(TOLD)
+
+
+def test_a_rung_is_told_with_its_number() -> None:
+    """Five lines of a story would read alike, and nobody see how far the matter has climbed."""
+    line = tell_entry(RUNG_FIRED, ["supervisionCases/1"], {"fired_rung_count": 2})
+    assert line == Told(
+        "督办事项 supervisionCases/1 已触发第 2 级措施", "The supervision case supervisionCases/1 climbed rung 2"
+    )
+
+
+def test_the_way_in_which_a_thing_happened_is_told() -> None:
+    """A reminder that a task is overdue would read as one that it comes due, a sanction as a decision."""
+    reminded = tell_entry("plan.task.reminded", ["tasks/1"], {"kind": "DUE_SOON", "overdue": False})
+    assert reminded == Told("任务 tasks/1 已提醒：即将到期", "The task tasks/1 was reminded of: due soon")
+    kind = "accountability.accountability_case.decided"
+    assert tell_entry(kind, [], {"decision": "SANCTION"}).zh == "问责案件已作出决定：处分"
+    assert tell_entry(kind, [], {"decision": "UNSPECIFIED"}).zh == "问责案件已作出决定"
+
+
+def test_a_line_names_what_its_words_are_about() -> None:
+    """The number of an order would be taken for an enterprise, that of an acknowledgement for a list."""
+    suspended = tell_entry("hazard.site.suspended", ["siteOrders/1", "sites/2"], {"instrument_number": "停产〔018〕号"})
+    assert suspended.zh == "检查对象 sites/2 已责令停产整改：停产〔018〕号"
+    acknowledged = tell_entry("duty.list.acknowledged", ["acknowledgements/1", "responsibilityLists/2"], {})
+    assert acknowledged.zh == "清单 responsibilityLists/2 已知责确认"
+    assert tell_entry("plan.list.published", ["annualTaskLists/1"], {}).zh == "年度任务清单 annualTaskLists/1 已发布"
+
+
 def test_every_batch_is_told_as_one() -> None:
     """Of the thousand hazards of a batch, all but the first would have no beginning, or another one's name."""
     batches = {
@@ -165,7 +242,7 @@ def test_a_measure_is_told_with_its_rung() -> None:
 @pytest.mark.parametrize("kind", HISTORY)
 def test_an_event_of_a_history_is_told_word_for_word(kind: str) -> None:
     """The first word would run into the second."""
-    zh, en = (words.format(name="settle") for words in HISTORY[kind])
+    zh, en = (words.format(name=name) for words, name in zip(HISTORY[kind], ("：了结", ": settle"), strict=True))
     told = tell_event(kind, "settle")
     assert (told.zh, told.en.lower()) == (zh, en.lower())
 

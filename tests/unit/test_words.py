@@ -69,8 +69,11 @@ def told() -> Iterator[str]:
                     for each in args:
                         if isinstance(each, ast.Constant) and isinstance(each.value, str):
                             yield each.value
-                case ast.AsyncFunctionDef(name=name, decorator_list=decorators):
-                    if any(ast.unparse(each) == "workflow.update" for each in decorators):
+                case (
+                    ast.AsyncFunctionDef(name=name, decorator_list=made)
+                    | ast.FunctionDef(name=name, decorator_list=made)
+                ):
+                    if any(ast.unparse(each) in ("workflow.update", "workflow.signal") for each in made):
                         yield name
 
 
@@ -111,7 +114,7 @@ def test_the_searches_find_what_is_there() -> None:
     assert {"tour_reporter_never_closes", "task_scheduled_date_never_changes", "hazard_grade_is_known"} <= set(CHECKS)
     assert {"site_credit_code_is_unique", "site_order_in_force_is_one_of_a_kind"} <= set(UNIQUES)
     assert {"duplicate", "not_the_parent", "out_of_range"} <= set(FOUND)
-    assert {"reinspect", "submit_list", "approve_list", "file_appeal", "submit_rectification", "exempt"} <= set(TAKEN)
+    assert {"reinspect", "submit_list", "approve_list", "file_appeal", "note", "exempt"} <= set(TAKEN)
     assert {"APPEAL_FILED", "NO_EXTENSION_ASKED", "ENDED", "FACTS_SUBMITTED"} <= set(SEEN)
     assert {"HAZARD_GRADE_MAJOR", "VERDICT_PASS", "TERM_UNIT_WORKING_DAYS"} <= set(SHOWN)
 
