@@ -281,11 +281,11 @@ _STEP_WORDS: Final = {
     StepCode.WEEKEND_SKIPPED: ("跳过 {span}（周末）", "Skipped {span} (weekend)"),
     StepCode.HOLIDAY_SKIPPED: (
         "跳过 {span}（{names}假期{joined}）",
-        "Skipped {span} ({names} holiday{joined})",
+        "Skipped {span} ({names}holiday{joined})",
     ),
     StepCode.ADJUSTED_WORKDAY_COUNTED: (
-        "{first} 调休上班（{names}），计入",
-        "{first} is an adjusted workday ({names}), counted",
+        "{first} 调休上班{for_names}，计入",
+        "{first} is an adjusted workday{for_names}, counted",
     ),
     StepCode.WAITED_FOR_HOURS: (
         "非工作时间不计，自 {at} 开始计时",
@@ -312,6 +312,8 @@ def describe(step: Step, locale: Locale) -> str:
         raise ValueError(f"locale must be one of {LOCALES}, got {locale!r}")
     english = locale == "en"
     first, last = step.first, step.last
+    # The days of a notice that was entered have no names.
+    names = ", ".join(HOLIDAY_NAMES_EN.get(n, n) for n in step.names) if english else "、".join(step.names)
     return _STEP_WORDS[step.code][english].format(
         first=first,
         last=last,
@@ -321,7 +323,8 @@ def describe(step: Step, locale: Locale) -> str:
         event=first or (step.at and _clock_time(step.at)),
         due=step.at and (f"{first} 24:00" if step.at.timetz() == _MIDNIGHT else _clock_time(step.at)),
         term=step.term and describe_term(step.term, locale),
-        names=", ".join(HOLIDAY_NAMES_EN.get(n, n) for n in step.names) if english else "、".join(step.names),
+        names=f"{names} " if names and english else names,
+        for_names=names and (f" ({names})" if english else f"（{names}）"),
         joined=((" and weekend" if english else "，含周末") if step.weekend_joined else ""),
         year=step.year,
     )

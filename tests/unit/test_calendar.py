@@ -745,6 +745,15 @@ def test_explanation_in_english() -> None:
     ]
 
 
+def test_days_of_an_entered_notice_are_told_without_a_name() -> None:
+    """The explanation would have empty brackets where the built-in years name the festival."""
+    off, worked = frozenset({date(2031, 10, 1)}), frozenset({date(2031, 10, 11)})
+    found = explain(WorkCalendar({2031: HolidayYear(2031, off, worked)}), at("2031-09-30T10:00"), working(8))
+    told = {locale: [describe(step, locale) for step in found.steps] for locale in ("zh-CN", "en")}
+    assert {"跳过 2031-10-01（假期）", "2031-10-11 调休上班，计入"} <= set(told["zh-CN"])
+    assert {"Skipped 2031-10-01 (holiday)", "2031-10-11 is an adjusted workday, counted"} <= set(told["en"])
+
+
 def test_weekend_joined_to_a_holiday_is_one_run() -> None:
     """A reader would see three gaps where people had one long weekend."""
     found = explain(CALENDAR, at("2019-06-06T09:00"), working(1))
