@@ -19,6 +19,7 @@ from infra.embedded.stack import Stack, StackConfig, StackError, running_environ
 from services.cli.connection import issue_token, take_data_dir, use_running_stack
 from services.cli.demo import DemoProgress, figure_rows
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
+from services.cli.status import show_status
 from services.cli.verbs import AsJson
 from services.cli.words import say, worded
 from services.directory.bootstrap import bootstrap
@@ -204,7 +205,8 @@ def status(data: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
     else:
-        print_table(say("状态", "status"), ("", ""), sorted((str(key), str(value)) for key, value in found.items()))
+        use_running_stack()
+        show_status(found, directory)
 
 
 def tell_of_orphans() -> None:

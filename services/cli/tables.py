@@ -69,6 +69,11 @@ def print_message(message: Message, names: Names = NOBODY) -> None:
     out.print(_fields(message, names))
 
 
+def print_fields(rows: Iterable[tuple[str, str]]) -> None:
+    """Print what there is to say one under the other."""
+    out.print(_grid((heading, Text(value)) for heading, value in rows))
+
+
 def _fields(message: Message, names: Names) -> Table:
     return _grid((label(field.name), _value(message, field, names)) for field, _ in message.ListFields())
 
