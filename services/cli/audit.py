@@ -19,6 +19,7 @@ from services.audit.checkpoints import parse_verifier_key, verifier_key
 from services.audit.verify import Verification
 from services.audit.verify import verify as verify_ledger
 from services.cli.connection import Connection, nothing_runs, running_stack_file, take_data_dir, use_running_stack
+from services.cli.follow import follow
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.processes import DataDir
 from services.cli.verbs import AsJson, Person, Timeout, Verb, sub_app
@@ -90,6 +91,9 @@ def register(app: typer.Typer) -> None:
     added.command("verify", help=say("离线校验全部台账", "verify the whole ledger, offline"))(verify)
     added.command("replay", help=say("重放全部已结束的流程", "replay every closed workflow against the code"))(replay)
     added.command("verifier-key", help=say("检查点公钥", "the public key of the checkpoints"))(show_verifier_key)
+    added.command(
+        "follow", help=say("跟随台账新增记录（Ctrl-C 停止）", "follow the ledger as it grows; Ctrl-C stops it")
+    )(follow)
     added.command("export", help=say("导出流程历史", "export a workflow's history"))(export)
 
 

@@ -25,7 +25,7 @@ OWN_NAME = "name"
 """Of what is shown itself, whose display name is a field of its own."""
 TERM_ENDS = frozenset({"due_time", "appeal_due_time"})
 """Times that are the first instant after a term: one at midnight is the end of the day before."""
-WITH_WEEKDAY = TERM_ENDS | {"due_date", "finish_date", "scheduled_date", "next_rung_time"}
+WITH_WEEKDAY = TERM_ENDS | {"due_date", "finish_date", "scheduled_date", "next_rung_time", "off_dates", "work_dates"}
 WEEKDAYS: Sequence[tuple[str, str]] = tuple(
     zip(
         ("周一", "周二", "周三", "周四", "周五", "周六", "周日"),
@@ -137,6 +137,8 @@ def _text(field: FieldDescriptor, value: str, names: Names, *, ids: bool) -> str
     if field.full_name == LEDGER_TYPE:
         told = tell_entry(value, [], {})
         return _explained(say(told.zh, told.en), value)
+    if field.name == "actor" and value.startswith("services/"):
+        return _explained(say("系统", "the system"), value)
     if value in names and field.name != OWN_NAME:
         return f"{names[value]} {value}" if ids else names[value]
     return value

@@ -68,6 +68,12 @@ VERBS = (
         "the catalogue of clocks: those that a law fixes, and defaults",
         columns=("key", "matter", "term", "bound", "statutory", "source"),
     ),
+    Verb(
+        "publish-holidays",
+        "directory.PublishHolidayNotice",
+        "录入一年的放假安排（年份、放假日期、调休上班日期）",
+        "enter a year's holiday notice: the year, days off, weekend days worked",
+    ),
     Verb("clock", "directory.GetClock", "查看业务时间", "show the business time"),
     Verb("advance-clock", "directory.AdvanceClock", "推进虚拟时间", "advance the virtual clock", ("time",)),
 )

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.bodies import ValueProblem, json_of, put_json
 from services.cli.words import LOCALE, label, say
-from services.kit.catalogue import describe_value
+from services.kit.catalogue import LOCALES, describe_value
 from services.kit.dates import BEIJING, set_day
 from services.kit.policy import ANY_RESOURCE, CONTEXTS
 
@@ -39,6 +39,8 @@ NUMBERS = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 SCALAR_MESSAGES = ("google.type.Date", "google.protobuf.Timestamp", "dutyloop.kit.v1.Term")
 
 
+MAX_DAYS_IN_A_ROW = 31
+DAY = "YYYY-MM-DD"
 TARGETS = frozenset({"target", "targets", "addressees"})
 INSPECTED = ("units", "sites")
 """What a tour visits, among all that a field of any kind could name."""
@@ -93,7 +95,7 @@ def leaves(request: Descriptor) -> Iterator[Leaf]:
                 if field_behavior_pb2.OUTPUT_ONLY in behaviours or inner.name in OWN:
                     continue
                 if field_behavior_pb2.IDENTIFIER in behaviours:
-                    if partial:
+                    if partial or _is_required(inner):  # the server names everything else that is created
                         yield Leaf(inner, field.name, required=True)
                 elif not partial or field_behavior_pb2.IMMUTABLE not in behaviours:
                     yield Leaf(inner, field.name, required=not partial and _is_required(inner))
@@ -210,9 +212,10 @@ def metavar_of(field: FieldDescriptor) -> str:
     if field.enum_type is not None:
         return "|".join(enum_words(field.enum_type))
     if field.message_type is not None:
-        shapes = dict(zip(SCALAR_MESSAGES, ("YYYY-MM-DD", say("时刻", "TIME"), "15wd|30d|6m"), strict=True))
+        shapes = dict(zip(SCALAR_MESSAGES, (DAY, say("时刻", "TIME"), "15wd|30d|6m"), strict=True))
         keys = ",".join(f"{inner.name}=…" for inner in field.message_type.fields)
-        return shapes.get(field.message_type.full_name, keys)
+        shape = shapes.get(field.message_type.full_name, keys)
+        return f"{shape}[..{shape}]" if field.is_repeated and shape == DAY else shape
     if field.type == FieldDescriptor.TYPE_BYTES:
         return say("十六进制|@文件", "HEX|@FILE")
     wanted = collections_of(field)
@@ -221,10 +224,28 @@ def metavar_of(field: FieldDescriptor) -> str:
 
 
 def _parts(field: FieldDescriptor, text: str) -> Sequence[str]:
-    """Names, words and days may also stand in one option, joined by commas; texts and objects may not."""
+    """Names, words and days may also stand in one option, joined by commas; texts and objects may not.
+
+    Of days, the first and the last of several in a row are enough. Raises ValueProblem.
+    """
     kind = field.message_type
     splits = field.enum_type is not None or collections_of(field) or (kind and kind.full_name in SCALAR_MESSAGES)
-    return [part.strip() for part in text.split(",")] if splits else [text]
+    parts = [part.strip() for part in text.split(",")] if splits else [text]
+    if kind is not None and kind.full_name == "google.type.Date":
+        return [day for part in parts for day in _days(part)]
+    return parts
+
+
+def _days(text: str) -> Iterator[str]:
+    first, dots, last = text.partition("..")
+    if not dots:
+        yield text
+        return
+    start, end = day_of(first), day_of(last)
+    if not 0 <= (end - start).days <= MAX_DAYS_IN_A_ROW:
+        raise ValueProblem(say(f"{text}：起止日期有误", f"{text}: these are not the ends of a few days in a row"))
+    for number in range((end - start).days + 1):
+        yield (start + timedelta(days=number)).isoformat()
 
 
 def put_value(message: Message, field: FieldDescriptor, text: str) -> None:
@@ -245,7 +266,8 @@ def put_value(message: Message, field: FieldDescriptor, text: str) -> None:
 def _scalar(field: FieldDescriptor, text: str) -> Any:
     if field.enum_type is not None:
         words = enum_words(field.enum_type)
-        shown = {enum_word(field.enum_type, number): number for number in words.values()}
+        numbers = field.enum_type.values_by_number
+        shown = {describe_value(numbers[each].name, locale): each for each in words.values() for locale in LOCALES}
         number = words.get(text.lower().replace("_", "-"), shown.get(text))
         if number is None:
             known = choices_of(field.enum_type)

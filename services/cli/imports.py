@@ -19,10 +19,13 @@ import typer
 from google.protobuf.message import Message
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.connection import Connection
-from services.cli.fields import enum_word, enum_words, message_class
+from services.cli.bodies import ValueProblem
+from services.cli.duty_items import DUTY_ITEMS
+from services.cli.fields import enum_word, enum_words, message_class, put_value
 from services.cli.frame import FramedTyper
 from services.cli.layouts import (
     HAZARDS,
@@ -39,7 +42,7 @@ from services.cli.layouts import (
 )
 from services.cli.output import Exit, err, fail, leave, out, print_json, print_table
 from services.cli.sheets import AS_FOUND, Format, Row, SheetError, columns_of, opened, rows_of, sha256_of, write_errors
-from services.cli.verbs import AsJson, Person, find_method
+from services.cli.verbs import AsJson, Person, find_method, new_request_id
 from services.cli.words import label, say, worded
 from services.kit.errors import DomainError
 from services.kit.failures import Failure
@@ -50,6 +53,7 @@ MESSAGE_ROWS = 1_000
 MESSAGE_BYTES = 3_000_000
 """Under the 4 MiB that the services take."""
 STREAM_SECONDS = 3_600.0
+NOWHERE: Mapping[str, str] = {}
 DERIVATION = 2
 """Raised whenever a layout comes to mean other rows, so that old answers are not taken for new ones."""
 
@@ -237,6 +241,40 @@ def hazards(
     source = Source(file, chosen, _chosen(columns), _format(encoding, delimiter, sheet))
     kind, place = f"hazards/{layout}", Place(region, unit)
     _run(Migration(kind, source, place, dry_run, errors, person, as_json, no_sites, source_region))
+
+
+def items(
+    responsibility_list: Annotated[
+        str, typer.Argument(metavar="responsibilityLists/…", help=say("责任清单草稿", "the draft that takes the items"))
+    ],
+    file: File,
+    columns: Mapped = None,
+    encoding: Encoding = "",
+    delimiter: Delimiter = "",
+    sheet: Sheet = "",
+    dry_run: DryRun = False,
+    errors: Errors = None,
+    person: Person = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import duty items into a draft; ``dutyloop lists import-items``.
+
+    Items are merged by number, so that running it again does no harm. It is another import each time: a stored
+    answer would keep a table from being taken in again after another had changed the draft.
+    """
+    draft = _draft(responsibility_list)
+    source = Source(file, DUTY_ITEMS, _chosen(columns), _format(encoding, delimiter, sheet))
+    migration = Migration(f"items/{draft}/{new_request_id()}", source, Place(), dry_run, errors, person, as_json)
+    _run(migration, responsibility_list=draft)
+
+
+def _draft(text: str) -> str:
+    request = duty_pb2.ImportDutyItemsRequest()
+    try:
+        put_value(request, request.DESCRIPTOR.fields_by_name["responsibility_list"], text)
+    except ValueProblem as problem:
+        raise typer.BadParameter(f"{label('responsibility_list')}: {problem}") from problem
+    return request.responsibility_list
 
 
 def _chosen(columns: Sequence[str] | None) -> Mapping[str, str]:
@@ -484,24 +522,32 @@ def _small_enough(make: Any, rows: Sequence[Message]) -> Iterator[Message]:
         yield message
 
 
-def sender(connection: Connection) -> Send:
-    """Return what sends chunks over a connection."""
+def sender(connection: Connection, into: Mapping[str, str] = NOWHERE) -> Send:
+    """Return what sends chunks over a connection; ``into`` are fields of a chunk's first message beside the header."""
 
     def send(method: str, messages: Iterator[Message]) -> Sending:
         found, stub = find_method(method)
-        begun: Sending = connection.begin(getattr(connection.stub(stub), found.name), messages, STREAM_SECONDS)
+        rpc = getattr(connection.stub(stub), found.name)
+        begun: Sending = connection.begin(rpc, _opening(messages, into), STREAM_SECONDS)
         return begun
 
     return send
 
 
-def _run(migration: Migration) -> None:
+def _opening(messages: Iterator[Message], into: Mapping[str, str]) -> Iterator[Message]:
+    for number, message in enumerate(messages):
+        for name, value in into.items() if number == 0 else ():
+            setattr(message, name, value)
+        yield message
+
+
+def _run(migration: Migration, **into: str) -> None:
     source = migration.source
     try:
         columns = source.columns()
         content = sha256_of(source.path)
         total = source.count()
-        send = sender(Connection(migration.person))
+        send = sender(Connection(migration.person), into)
         with _progress(total) as advance, _told_how_to_resume(migration):
             outcome = migrate(migration, columns, migration.key(content), send, advance)
         figures = source.layout.figures

@@ -2,7 +2,9 @@
 
 import typer
 
+from services.cli.imports import items
 from services.cli.verbs import Verb, sub_app
+from services.cli.words import say
 
 LIST_COLUMNS = (
     "name",
@@ -50,4 +52,6 @@ VERBS = (
 
 def register(app: typer.Typer) -> None:
     """Add ``dutyloop lists``."""
-    sub_app(app, "lists", ("责任清单", "responsibility lists"), VERBS)
+    added = sub_app(app, "lists", ("责任清单", "responsibility lists"), VERBS)
+    words = ("从表格导入职责条目（CSV 或 XLSX）", "import duty items from a table (CSV or XLSX)")
+    added.command("import-items", help=say(*words))(items)

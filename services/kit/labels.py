@@ -65,6 +65,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "due_time": ("到期时间", "due"),
     "duties": ("已履行的职责及台账记录", "duties performed, with their ledger entries"),
     "duty_item": ("职责条目", "duty item"),
+    "duty_items": ("职责条目", "duty items"),
     "editor": ("编制人", "editor"),
     "effective_date": ("生效日期", "effective from"),
     "end_date": ("结束日期", "last day"),

@@ -261,7 +261,8 @@ def test_an_export_that_is_refused_leaves_no_file(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     "command",
     [("down",), ("demo",), ("migrate",), ("token",), ("status",), ("clean",)]
-    + [("audit", verb) for verb in ("verify", "replay", "verifier-key", "export")]
+    + [("audit", verb) for verb in ("verify", "replay", "verifier-key", "export", "follow")]
+    + [("lists", "import-items")]
     + [("import", kind) for kind in ("regions", "sites", "visits", "hazards")],
 )
 def test_what_is_no_verb_prints_json_too(command: Sequence[str]) -> None:

@@ -1,8 +1,12 @@
 """What the command line shows: names beside resource names, rows under rows, tables that fit, the kind meant."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
 import orjson
 import pytest
 import typer
@@ -11,19 +15,22 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from dutyloop.accountability.v1 import accountability_pb2
-from dutyloop.audit.v1 import audit_pb2
+from dutyloop.audit.v1 import audit_pb2, audit_pb2_grpc
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
-from services.cli import tables, verbs
+from services.cli import follow, tables, verbs
 from services.cli.cells import cell_of, term_end_text, term_text
+from services.cli.duty_items import DUTY_ITEMS
 from services.cli.fields import Leaf, collections, collections_of, kinds, message_class
+from services.cli.layouts import Faults, Place
+from services.cli.sheets import Row
 from services.cli.tables import widths_within
 from services.cli.verbs import Verb
 from services.cli.words import label, say
-from services.kit.errors import ServiceUnavailable
+from services.kit.errors import DeadlinePassed, ServiceUnavailable
 from services.kit.labels import LABELS
 from tests.unit.test_cli import CONTEXTS, Service, invoke
 
@@ -229,3 +236,83 @@ def test_every_kind_has_words() -> None:
     """The refusal would name a kind in the words of the interface."""
     called = {each for pair in LABELS.values() for each in pair}
     assert set(kinds().values()) <= called
+
+
+def test_days_in_a_row_are_given_by_their_ends(shop: Service) -> None:
+    """A holiday notice would be thirty options, and one with its ends the wrong way round nothing at all."""
+    shop.answers = [directory_pb2.HolidayNotice(name="holidayNotices/2031")]
+    given = ("--off-dates", "2031-01-01,2031-01-22..2031-01-24", "--work-dates", "2031-01-19")
+    assert invoke("directory", "publish-holidays", "2031", *given).exit_code == 0
+    (request,) = shop.requests
+    assert request.notice.name == "holidayNotices/2031"
+    assert [day.day for day in request.notice.off_dates] == [1, 22, 23, 24]
+    assert [day.day for day in request.notice.work_dates] == [19]
+    for wrong in ("2031-01-24..2031-01-22", "2031-01-01..2031-12-31", "2031-01-01..", "..2031-01-01"):
+        done = invoke("directory", "publish-holidays", "2031", "--off-dates", wrong)
+        assert done.exit_code == 2, wrong
+        assert "--off-dates" in done.output
+    assert len(shop.requests) == 1
+
+
+def test_who_acted_is_told_of_the_house_too() -> None:
+    """An auditor would take services/worker for somebody he has never heard of."""
+    assert (
+        cell_of(audit_pb2.LedgerEntry(actor="services/worker"), "actor")
+        == say("系统", "the system") + " (services/worker)"
+    )
+
+
+@dataclass
+class Ledger:
+    """Streams that a follower is given one after the other, and the positions that it asked from."""
+
+    streams: list[list[audit_pb2.FollowLedgerResponse | Exception]]
+    asked: list[int | None] = dataclass_field(default_factory=list)
+
+    def stub(self, stub: type) -> Any:
+        return audit_pb2_grpc.AuditServiceStub(grpc.insecure_channel("127.0.0.1:1"))
+
+    def stream(self, method: Any, request: audit_pb2.FollowLedgerRequest, timeout: float) -> Iterator[Any]:
+        self.asked.append(request.after_position if request.HasField("after_position") else None)
+        for each in self.streams.pop(0):
+            if isinstance(each, BaseException):
+                raise each
+            yield each
+        if not self.streams:
+            raise KeyboardInterrupt
+
+
+def test_a_follower_goes_on_where_its_stream_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart of the services, or the end of a stream's time, would end the feed or send everything again."""
+    monkeypatch.setattr(follow, "PATIENCE_SECONDS", 0.0)
+    told = [audit_pb2.FollowLedgerResponse(position=position) for position in (7, 9, 12)]
+    ledger = Ledger([[told[0], DeadlinePassed()], [told[1], ServiceUnavailable()], [told[2]]])
+    follower = follow.Follower(ledger, "", None)  # type: ignore[arg-type]
+    heard: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        heard.extend(answer.position for answer in follower.answers(None))
+    assert ledger.asked == [None, 7, 9]
+    assert follower.position == 12
+
+
+def test_an_item_s_row_is_refused_once_whatever_is_wrong_with_it() -> None:
+    """The counts would not add up to the rows of the table."""
+    cells = {"number": "1", "text": "甲", "type": "领导", "term_days": "十天"}
+    faults = Faults()
+    (phase,) = DUTY_ITEMS.phases(lambda: iter([Row(1, cells), Row(2, {"number": "2"}, surplus=True)]), Place())
+    assert list(phase.rows(faults)) == []
+    assert [(row, at) for row, at, _ in faults.rows] == [(1, "type"), (2, "row")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "evidence"),
+    [("leadership", "minutes,document;record"), ("领导责任", "会议纪要、文件；记录")],
+)
+def test_words_of_a_cell_are_taken_in_either_language(kind: str, evidence: str) -> None:
+    """A table in Chinese would be refused wherever the terminal happens to be set to English."""
+    cells = {"number": "1", "type": kind, "expected_evidence": evidence, "term_days": "10", "area": "1303"}
+    (phase,) = DUTY_ITEMS.phases(lambda: iter([Row(1, cells)]), Place())
+    (row,) = phase.rows(Faults())
+    item = row.item  # type: ignore[attr-defined]
+    assert (item.type, item.term_days, item.area) == (duty_pb2.DUTY_TYPE_LEADERSHIP, 10, "regions/1303")
+    assert len(item.expected_evidence) == 3
