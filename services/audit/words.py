@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.kit.catalogue import LOCALES, describe_action, describe_reason, describe_state, describe_value
+from services.kit.catalogue import LOCALES, REASONS, describe_action, describe_reason, describe_state, describe_value
 from services.kit.ledger import REFUSED
+from services.kit.methods import METHODS
 
 Words = tuple[str, str]
 BATCHES = frozenset({"directory.site.imported", "hazard.hazard.imported", "inspection.visit.imported"})
@@ -161,10 +162,7 @@ class Told:
 def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Told:
     """Tell a ledger entry: what it is about, what happened, in which way, and the state it came to."""
     if kind == REFUSED:
-        method = str(payload.get("method", "")).rpartition("/")[2]
-        reason, metadata = str(payload.get("reason", "")), payload.get("metadata") or {}
-        zh, en = (describe_reason(reason, metadata, locale) for locale in LOCALES)
-        return Told(f"请求 {method} 被拒绝（{zh}）", f"The call {method} was refused ({en})")
+        return _tell_refusal(payload)
     subject, _, transition = kind.rpartition(".")
     known = OBJECTS.get(subject) or OBJECTS.get(subject.partition(".")[2])
     if known is None:
@@ -182,6 +180,19 @@ def tell_entry(kind: str, objects: list[str], payload: Mapping[str, Any]) -> Tol
     if isinstance(state, str) and state and state.lower() != transition:
         zh, en = f"{zh}（状态：{describe_state(state, 'zh-CN')}）", f"{en} (state: {describe_state(state, 'en')})"
     return Told(zh, en[:1].upper() + en[1:])
+
+
+def _tell_refusal(payload: Mapping[str, Any]) -> Told:
+    """Tell which call was refused and why, as far as the payload is there to tell it."""
+    service, _, method = str(payload.get("method", "")).removeprefix("/dutyloop.").partition(".v1.")
+    zh, en = METHODS.get(f"{service}.{method.partition('/')[2]}", ("", ""))
+    reason, metadata = str(payload.get("reason", "")), payload.get("metadata") or {}
+    if reason in REASONS:
+        why_zh, why_en = (describe_reason(reason, metadata, locale) for locale in LOCALES)
+    else:
+        why_zh = why_en = ""
+    zh, en = f"请求{zh and f'“{zh}”'}被拒绝", f"The call{en and f' “{en}”'} was refused"
+    return Told(f"{zh}（{why_zh}）" if why_zh else zh, f"{en} ({why_en})" if why_en else en)
 
 
 def _way(kind: str, payload: Mapping[str, Any]) -> Words | None:

@@ -65,20 +65,14 @@ VERBS = (
     Verb(
         "entries",
         "audit.ListLedgerEntries",
-        "台账记录",
-        "ledger entries",
         columns=("position", "business_time", "type", "actor", "objects", "name"),
     ),
-    Verb("show", "audit.GetLedgerEntry", "查看一条台账记录", "show one ledger entry"),
-    Verb(
-        "checkpoint", "audit.GetCheckpoint", "最近签署的检查点", "the latest signed checkpoint", show=_show_checkpoint
-    ),
-    Verb("prove", "audit.GetInclusionProof", "一条记录的存在证明", "the proof that an entry is in the ledger"),
+    Verb("show", "audit.GetLedgerEntry"),
+    Verb("checkpoint", "audit.GetCheckpoint", show=_show_checkpoint),
+    Verb("prove", "audit.GetInclusionProof"),
     Verb(
         "timeline",
         "audit.GetCaseTimeline",
-        "案件时间线",
-        "the timeline of a case",
         places=("case_name",),
         columns=("business_time", "actor", say("text_zh", "text_en")),
     ),

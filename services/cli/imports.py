@@ -22,8 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
-from services.cli.connection import Connection
 from services.cli.bodies import ValueProblem
+from services.cli.connection import Connection
 from services.cli.duty_items import DUTY_ITEMS
 from services.cli.fields import enum_word, enum_words, message_class, put_value
 from services.cli.frame import FramedTyper

@@ -6,28 +6,24 @@ from services.cli.verbs import Verb, sub_app
 
 TASK_COLUMNS = ("name", "title", "post", "scheduled_date", "due_date", "state", "progress_percent", "light", "overdue")
 VERBS = (
-    Verb("list", "plan.ListTasks", "任务", "tasks", columns=TASK_COLUMNS),
-    Verb("show", "plan.GetTask", "查看一项任务", "show one task"),
+    Verb("list", "plan.ListTasks", columns=TASK_COLUMNS),
+    Verb("show", "plan.GetTask"),
     Verb(
         "generate",
         "plan.GenerateAnnualTaskList",
-        "由清单生成年度任务",
-        "generate a year's tasks",
         ("responsibility_list", "year"),
     ),
-    Verb("publish", "plan.PublishAnnualTaskList", "发布年度任务清单", "publish an annual task list"),
-    Verb("progress", "plan.ReportProgress", "填报进展", "report progress"),
-    Verb("complete", "plan.SubmitCompletion", "申报完成", "submit the completion"),
-    Verb("confirm", "plan.ConfirmCompletion", "确认完成（须为另一人）", "confirm a completion, by another person"),
-    Verb("reject", "plan.RejectCompletion", "退回完成申报", "reject a completion"),
+    Verb("publish", "plan.PublishAnnualTaskList"),
+    Verb("progress", "plan.ReportProgress"),
+    Verb("complete", "plan.SubmitCompletion"),
+    Verb("confirm", "plan.ConfirmCompletion"),
+    Verb("reject", "plan.RejectCompletion"),
     Verb(
         "years",
         "plan.ListAnnualTaskLists",
-        "年度任务清单",
-        "annual task lists",
         columns=("name", "year", "unit", "post", "state", "task_count", "done_count"),
     ),
-    Verb("year", "plan.GetAnnualTaskList", "查看一份年度任务清单", "show one annual task list"),
+    Verb("year", "plan.GetAnnualTaskList"),
 )
 
 

@@ -35,6 +35,7 @@ from services.cli.output import as_dict, err, out, print_json
 from services.cli.tables import look_up, print_list, print_message
 from services.cli.words import label, say, worded
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
+from services.kit.methods import METHODS
 from services.kit.paging import MAX_SIZE
 
 SERVICES: Mapping[str, tuple[ServiceDescriptor, type]] = {
@@ -69,7 +70,7 @@ Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help=say("等待�
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A command for one method, written ``service.Method``.
+    """A command for one method, written ``service.Method``; what people call it stands in services/kit/methods.py.
 
     ``places`` are the fields given by place instead of by option; ``name`` is whenever the method has it.
     ``columns`` are shown of each row of a list. ``show`` prints an answer for people.
@@ -77,11 +78,14 @@ class Verb:
 
     command: str
     method: str
-    chinese: str
-    english: str
     places: Sequence[str] = ()
     columns: Sequence[str] = ()
     show: Callable[[Any], None] | None = None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Return what people call the method, in Chinese and English."""
+        return METHODS[self.method]
 
     @property
     def descriptor(self) -> MethodDescriptor:
@@ -123,7 +127,7 @@ def sub_app(app: typer.Typer, name: str, words: tuple[str, str], verbs: Sequence
     """Add a context's verbs as a sub-app."""
     added = FramedTyper(help=say(*words))
     for verb in verbs:
-        added.command(verb.command, help=say(verb.chinese, verb.english))(command_of(verb))
+        added.command(verb.command, help=say(*verb.words))(command_of(verb))
     app.add_typer(added, name=name)
     return added
 
@@ -242,7 +246,7 @@ def _list(verb: Verb, request: Any, values: Mapping[str, Any]) -> None:
         return
     columns = [name for name in verb.columns if name in cast("Descriptor", rows.message_type).fields_by_name]
     names = look_up(connection, shown, frozenset(columns))
-    print_list(say(verb.chinese, verb.english), columns, shown, names)
+    print_list(say(*verb.words), columns, shown, names)
     if totals:
         told = {name: yes_or_no(value) if isinstance(value, bool) else value for name, value in totals.items()}
         out.print(", ".join(f"{label(name)}: {value}" for name, value in told.items()), highlight=False)

@@ -77,7 +77,9 @@ def test_a_newcomer_who_follows_the_worked_example_has_a_method_that_works(tmp_p
     copy.insert("tests/unit/test_directory_rules.py", unit_test)
     (copy.folder / "tests/integration/test_posts.py").write_text(wire_test)
     copy.insert("services/audit/words.py", python["The ledger's words"][0], before='    "changed": ')
-    copy.insert("services/cli/directory.py", python["The verb"][0], before='    Verb("create-post", ')
+    words, verb = python["The verb"]
+    copy.insert("services/kit/methods.py", words, before='    "directory.ListPosts": ')
+    copy.insert("services/cli/directory.py", verb, before='    Verb("create-post", ')
 
     copy.python("protos/generate.py")
     copy.python("-m", "ruff", "check", "services", "tests")

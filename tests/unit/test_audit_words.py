@@ -10,10 +10,13 @@ from google.protobuf.descriptor import FileDescriptor
 from temporalio.api.enums.v1 import EventType
 
 from dutyloop.accountability.v1 import accountability_pb2
+from dutyloop.audit.v1 import audit_pb2
+from dutyloop.directory.v1 import directory_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.plan.v1 import plan_pb2
+from dutyloop.policy.v1 import policy_pb2
 from services.audit.histories import UNTOLD
 from services.audit.timeline import LOCAL_ACTIVITY
 from services.audit.words import (
@@ -30,6 +33,8 @@ from services.audit.words import (
     tell_event,
 )
 from services.kit.labels import LABELS
+from services.kit.methods import METHODS
+from services.kit.server import PERSONS_NEVER
 from services.kit.vocabulary import ACTIONS, STATES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,6 +195,31 @@ def test_a_line_names_what_its_words_are_about() -> None:
     acknowledged = tell_entry("duty.list.acknowledged", ["acknowledgements/1", "responsibilityLists/2"], {})
     assert acknowledged.zh == "清单 responsibilityLists/2 已知责确认"
     assert tell_entry("plan.list.published", ["annualTaskLists/1"], {}).zh == "年度任务清单 annualTaskLists/1 已发布"
+
+
+def test_every_method_for_people_has_words() -> None:
+    """Whoever reads the ledger, or the help, would read the name of a method."""
+    wanted = {
+        f"{service.full_name.split('.')[1]}.{method.name}"
+        for context in (*CONTEXTS, audit_pb2, directory_pb2)
+        for service in context.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if method.GetOptions().Extensions[policy_pb2.method].kind not in PERSONS_NEVER
+    }
+    assert set(METHODS) == wanted, "word it in services/kit/methods.py"
+
+
+def test_a_refused_call_is_told_in_words() -> None:
+    """An auditor would read ``DecideExtension``; a type shown alone, without its payload, would not be shown at all."""
+    payload = {
+        "method": "/dutyloop.hazard.v1.HazardService/DecideExtension",
+        "reason": "SEPARATION_OF_DUTIES",
+        "metadata": {"first": "request_extension", "second": "decide_extension"},
+    }
+    told = tell_entry("access.call.refused", [], payload)
+    assert told.zh == "请求“审批延期”被拒绝（同一人不得既办理“申请延期”又办理“审批延期”）"
+    assert told.en.startswith("The call “decide an extension” was refused (One person may not both")
+    assert tell_entry("access.call.refused", [], {}) == Told("请求被拒绝", "The call was refused")
 
 
 def test_every_batch_is_told_as_one() -> None:
