@@ -35,7 +35,7 @@ OBJECTS: Mapping[str, Words] = {
     "unit": ("单位", "the unit"),
     "region": ("行政区划", "the region"),
     "clock": ("业务时钟", "the business clock"),
-    "holiday_notice": ("放假安排", "the holiday notice"),
+    "holiday_notice": ("放假通知", "the holiday notice"),
     "register": ("旧系统台账", "the legacy register"),
     "installation": ("系统", "the installation"),
 }

@@ -98,7 +98,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "handling": ("处理情况", "handling"),
     "hashes": ("哈希", "hashes"),
     "hazard": ("隐患", "hazard"),
-    "holiday_notice": ("放假安排", "holiday notice"),
+    "holiday_notice": ("放假通知", "holiday notice"),
     "influence_end_time": ("影响期截止", "influence ends"),
     "influence_months": ("影响期（月）", "months of influence"),
     "inspector": ("检查人员", "inspector"),

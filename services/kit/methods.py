@@ -23,7 +23,7 @@ METHODS: Mapping[str, tuple[str, str]] = {
     "directory.GetSite": ("查看一个检查对象", "show one site"),
     "directory.ListSites": ("检查对象", "sites"),
     "directory.PublishHolidayNotice": (
-        "录入一年的放假安排（年份、放假日期、调休上班日期）",
+        "录入一年的放假通知（年份、放假日期、调休上班日期）",
         "enter a year's holiday notice: the year, days off, weekend days worked",
     ),
     "directory.ExplainDeadline": ("说明期限如何计算", "explain how a deadline is counted"),
