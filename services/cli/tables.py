@@ -21,6 +21,7 @@ from services.cli.words import label
 from services.kit.errors import DomainError
 
 NAMES_PER_CALL = 1_000
+NAMES_SECONDS = 5.0
 ROOM_FOR_WORDS = 8
 """Columns that words keep at least: four Chinese characters a line."""
 LIGHT_GAP = 3
@@ -39,7 +40,7 @@ def look_up(connection: Connection, messages: Sequence[Message], columns: frozen
     for start in range(0, len(wanted), NAMES_PER_CALL):
         request = directory_pb2.BatchGetDisplayNamesRequest(names=wanted[start : start + NAMES_PER_CALL])
         try:
-            answer = connection.call(cast("Any", stub).BatchGetDisplayNames, request)
+            answer = connection.call(cast("Any", stub).BatchGetDisplayNames, request, NAMES_SECONDS)
         except DomainError:
             break
         found |= {each.name: each.display_name for each in answer.display_names}

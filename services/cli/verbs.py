@@ -33,7 +33,7 @@ from services.cli.fields import NUMBERS, Leaf, leaves, message_class, metavar_of
 from services.cli.frame import FramedTyper
 from services.cli.output import as_dict, err, out, print_json
 from services.cli.tables import look_up, print_list, print_message
-from services.cli.words import label, say, worded
+from services.cli.words import hint, label, say, worded
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
 from services.kit.methods import METHODS
 from services.kit.paging import MAX_SIZE
@@ -176,7 +176,7 @@ def _parameter(leaf: Leaf, *, by_place: bool) -> Parameter:
         kind, metavar = bool, None
     elif field.cpp_type in NUMBERS and field.enum_type is None:
         kind, metavar = int, None
-    words = label(leaf.name)
+    words = hint(leaf.name)
     if by_place:
         return _own(leaf.name, Annotated[kind, typer.Argument(metavar=metavar, help=words)], Parameter.empty)
     flag = f"{leaf.option}/--no-{leaf.option[2:]}" if kind is bool else leaf.option

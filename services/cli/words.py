@@ -2,7 +2,7 @@
 
 from services.kit.catalogue import Locale
 from services.kit.failures import Failure
-from services.kit.labels import LABELS
+from services.kit.labels import HINTS, LABELS
 from services.kit.library_words import describe_os_error
 from services.kit.settings import terminal_locale
 
@@ -17,6 +17,11 @@ def say(chinese: str, english: str) -> str:
 def label(field: str) -> str:
     """Return what people call a field; one that has no words is shown by its name."""
     return say(*LABELS.get(field, (field, field)))
+
+
+def hint(field: str) -> str:
+    """Return what help says of a field: its label, or more where that does not explain it."""
+    return say(*HINTS[field]) if field in HINTS else label(field)
 
 
 def worded(error: Exception) -> str:

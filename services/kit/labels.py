@@ -28,7 +28,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "bound": ("期限含义", "meaning of the term"),
     "business_time": ("业务时间", "business time"),
     "candidates": ("候选检查人员", "people who may be drawn"),
-    "case_name": ("案件", "the case: hazard, tour, annual list, supervision or accountability case"),
+    "case_name": ("案件", "case"),
     "certificate_shown": ("已出示证件", "the certificate was shown"),
     "check_in_time": ("到场时间", "time of arrival"),
     "clock": ("法定时限代码", "statutory clock"),
@@ -52,7 +52,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "decision": ("处理方式", "decision"),
     "description": ("情况描述", "what was found"),
     "differing_targets": ("结果不符的对象", "targets that differ"),
-    "display_name": ("名称", "name shown to people"),
+    "display_name": ("名称", "display name"),
     "disposition": ("处置方式", "disposition"),
     "document_hash": ("报告文件的 SHA-256", "SHA-256 of the report"),
     "done_count": ("已完成", "done"),
@@ -63,7 +63,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "due_before_date": ("在该日之前到期", "due before this day"),
     "due_date": ("到期日", "due"),
     "due_time": ("到期时间", "due"),
-    "duties": ("已履行的职责及台账记录", "duties performed, with their ledger entries"),
+    "duties": ("已履行的职责", "duties performed"),
     "duty_item": ("职责条目", "duty item"),
     "duty_items": ("职责条目", "duty items"),
     "editor": ("编制人", "editor"),
@@ -74,7 +74,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "enforcement_unit": ("执法单位", "enforcement body"),
     "envelope": ("封套", "envelope"),
     "escalation_policy": ("升级策略", "escalation policy"),
-    "etag": ("版本标记（防止覆盖他人修改）", "etag: refuse when it changed meanwhile"),
+    "etag": ("版本标记", "etag"),
     "event_id": ("事件编号", "event id"),
     "evidence": ("佐证材料", "evidence"),
     "exclusions": ("回避或排除", "people excluded from the draw"),
@@ -278,3 +278,12 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "visits_by_year": ("检查次数（按年）", "visits by year"),
     "written_off": ("已销号", "written off"),
 }
+HINTS: Mapping[str, tuple[str, str]] = {
+    "case_name": (
+        "案件：隐患、巡查、年度任务清单、督办事项或问责案件",
+        "the case: hazard, tour, annual list, supervision or accountability case",
+    ),
+    "duties": ("已履行的职责及台账记录", "duties performed, with their ledger entries"),
+    "etag": ("版本标记（防止覆盖他人修改）", "etag: refuse when it changed meanwhile"),
+}
+"""What help says of a field whose label does not explain it."""

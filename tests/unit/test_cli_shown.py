@@ -1,5 +1,6 @@
 """What the command line shows: names beside resource names, rows under rows, tables that fit, the kind meant."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -29,9 +30,9 @@ from services.cli.layouts import Faults, Place
 from services.cli.sheets import Row
 from services.cli.tables import widths_within
 from services.cli.verbs import Verb
-from services.cli.words import label, say
+from services.cli.words import hint, label, say
 from services.kit.errors import DeadlinePassed, ServiceUnavailable
-from services.kit.labels import LABELS
+from services.kit.labels import HINTS, LABELS
 from tests.unit.test_cli import CONTEXTS, Service, invoke
 
 SITES = {f"sites/s{number}": f"园区企业{number:03}" for number in range(2_500)}
@@ -316,3 +317,14 @@ def test_words_of_a_cell_are_taken_in_either_language(kind: str, evidence: str) 
     item = row.item  # type: ignore[attr-defined]
     assert (item.type, item.term_days, item.area) == (duty_pb2.DUTY_TYPE_LEADERSHIP, 10, "regions/1303")
     assert len(item.expected_evidence) == 3
+
+
+def test_a_hint_of_the_help_is_no_heading(shop: Service) -> None:
+    """What an option is for would stand as a sentence before every etag that is shown."""
+    shop.answers = [directory_pb2.Unit(name="units/u1", etag="3")]
+    shown = invoke("directory", "show-unit", "u1").output
+    assert re.search(rf"^{label('etag')} +3", shown, re.MULTILINE)
+    helped = " ".join(invoke("directory", "update-unit", "--help").output.split())
+    assert hint("etag") in helped
+    assert hint("etag") != label("etag")
+    assert set(HINTS) <= set(LABELS)
