@@ -1,5 +1,6 @@
 """``dutyloop audit follow``: the ledger as it grows, entry by entry, over as many streams as it takes."""
 
+import signal
 import time
 from collections.abc import Iterator
 from typing import Annotated
@@ -33,6 +34,14 @@ class Follower:
         self._connection = connection
         self._type_prefix = type_prefix
         self.position = position
+        self._stopped = False
+        self._handling = False
+
+    def stop(self, signal_number: int = 0, frame: object = None) -> None:
+        """Stop on a signal: at once while nothing is handled, else when that is done and the position known."""
+        self._stopped = True
+        if not self._handling:
+            raise KeyboardInterrupt
 
     def answers(self, seconds: float | None) -> Iterator[audit_pb2.FollowLedgerResponse]:
         """Yield what comes in, for so many seconds or for ever; a broken stream is taken up again."""
@@ -43,8 +52,11 @@ class Follower:
             request = audit_pb2.FollowLedgerRequest(after_position=self.position, type_prefix=self._type_prefix)
             try:
                 for answer in self._connection.stream(stub.FollowLedger, request, left):
+                    self._handling = True
                     yield answer
-                    self.position = answer.position
+                    self.position, self._handling = answer.position, False
+                    if self._stopped:
+                        raise KeyboardInterrupt
             except DeadlinePassed:
                 continue
             except PASSING:
@@ -81,6 +93,7 @@ def follow(
     connection = Connection(person)
     position = None if after_position is None or after_position < 0 else after_position
     follower = Follower(connection, type_prefix, position)
+    signal.signal(signal.SIGINT, follower.stop)
     try:
         for answer in follower.answers(seconds):
             if as_json:

@@ -105,7 +105,7 @@ async def test_items_come_from_a_table_with_every_refused_row_told(city: City, e
     counted = json.loads(output)["phases"]["duty_items"]
     assert (code, counted["rows"], counted["created"], counted["rejected"]) == (6, 5, 2, 3)
     told = refused.read_text(encoding="utf-8-sig").splitlines()[1:]
-    assert [line.split(",")[:2] for line in told] == [["3", "责任类型"], ["4", "期限天数"], ["5", "频次"]]
+    assert [line.split(",")[:2] for line in told] == [["4", "责任类型"], ["5", "期限天数"], ["6", "频次"]]
     items = await shown(city, editor, "lists", "items", draft)
     assert "每季度首月10日 (FREQ=MONTHLY;INTERVAL=3;BYMONTHDAY=10)" in items
     listed = json.loads(await shown(city, editor, "lists", "items", draft, "--json"))["duty_items"]

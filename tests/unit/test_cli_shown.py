@@ -296,6 +296,20 @@ def test_a_follower_goes_on_where_its_stream_ended(monkeypatch: pytest.MonkeyPat
     assert follower.position == 12
 
 
+def test_ctrl_c_while_an_answer_is_printed_waits_for_it() -> None:
+    """Entries would be printed that the position told does not count, and come once more the next time."""
+    ledger = Ledger([[audit_pb2.FollowLedgerResponse(position=7), audit_pb2.FollowLedgerResponse(position=9)], []])
+    follower = follow.Follower(ledger, "", None)  # type: ignore[arg-type]
+    answers = follower.answers(None)
+    assert next(answers).position == 7
+    follower.stop()
+    with pytest.raises(KeyboardInterrupt):
+        next(answers)
+    assert follower.position == 7
+    with pytest.raises(KeyboardInterrupt):
+        follower.stop()
+
+
 def test_an_item_s_row_is_refused_once_whatever_is_wrong_with_it() -> None:
     """The counts would not add up to the rows of the table."""
     cells = {"number": "1", "text": "甲", "type": "领导", "term_days": "十天"}
