@@ -56,7 +56,7 @@ LISTS = {
     "entry_of_actor": (
         "audit",
         AuditStore.LIST_ENTRIES,
-        (-1, *EVERYWHERE, "", "", "people/7", "", None, None, 101),
+        (-1, *EVERYWHERE, "", "", "people/7", "", None, None, 101, 2_000_000),
     ),
 }
 
