@@ -13,8 +13,8 @@ from services.accountability.store import Opening, Place, SupervisionStore
 from services.kit.call import Call
 from services.kit.cases import Action, Seen
 from services.kit.clock import wall_clock
-from services.kit.db import Database, Row, outer_of, require_etag
-from services.kit.errors import NotFound, UnfitReference, invalid
+from services.kit.db import Database, Row, outer_of
+from services.kit.errors import NotFound, UnfitReference, invalid, require_etag
 from services.kit.logs import logger
 from services.kit.names import id_of
 from services.kit.paging import page_of

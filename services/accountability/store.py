@@ -13,7 +13,7 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Repeated, require_seen
-from services.kit.errors import NotFound, StaleEtag
+from services.kit.errors import NotFound, require_etag
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
 from services.kit.own_calls import own_call
@@ -324,8 +324,7 @@ class SupervisionStore:
             row = await tx.fetchrow(self.LOCK_CASE, identifier)
             if row is None:
                 raise NotFound(request.name)
-            if request.etag and request.etag != str(row["revision"]):
-                raise StaleEtag(resource=request.name)
+            require_etag(request.name, request.etag, row["revision"])
             if row["state"] != "CONCLUDED":
                 tx.tell_case(
                     supervision.workflow_id(identifier),

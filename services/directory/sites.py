@@ -6,10 +6,10 @@ import asyncpg
 
 from dutyloop.directory.v1 import directory_pb2
 from services.directory import messages, rules
-from services.directory.store import reach_of, require_etag, require_unmoved, returned
+from services.directory.store import reach_of, require_unmoved, returned
 from services.kit.call import Call
 from services.kit.db import Database
-from services.kit.errors import NotFound, invalid
+from services.kit.errors import NotFound, invalid, require_etag
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of, optional_id
 from services.kit.paging import Page
@@ -106,7 +106,7 @@ class SiteStore:
             if row is None:
                 raise NotFound(site.name)
             call.scope.require(site.name, row["region_code"], row["unit_path"])
-            require_etag(site.name, site.etag, row)
+            require_etag(site.name, site.etag, row["revision"])
             require_unmoved("site.region", site.region, name_of("regions", row["region_code"]))
             source_region = name_of("regions", row["source_region_code"])
             require_unmoved("site.source_region", site.source_region, source_region)

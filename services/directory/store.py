@@ -13,7 +13,7 @@ from services.kit.call import Call
 from services.kit.clock import wall_clock
 from services.kit.dates import beijing_date
 from services.kit.db import Database, Repeated, Transaction
-from services.kit.errors import NotFound, StaleEtag, invalid
+from services.kit.errors import NotFound, invalid, require_etag
 from services.kit.holidays import HolidayYear, WorkCalendar, calendar_in_force, entered_notice
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of, optional_id
@@ -141,7 +141,7 @@ class Store:
             if row is None:
                 raise NotFound(unit.name)
             call.scope.require(unit.name, row["region_code"], row["path"])
-            require_etag(unit.name, unit.etag, row)
+            require_etag(unit.name, unit.etag, row["revision"])
             require_unmoved("unit.region", unit.region, name_of("regions", row["region_code"]))
             require_unmoved("unit.parent", unit.parent, name_of("units", row["parent_id"]))
             kind = messages.UNIT_KIND[unit.kind] if "kind" in changes else row["kind"]
@@ -488,12 +488,6 @@ def returned(row: asyncpg.Record | None) -> asyncpg.Record:
 def reach_of(call: Call) -> tuple[list[str], list[str]]:
     """Return the region and unit prefixes that a list is filtered by."""
     return list(call.scope.regions), list(call.scope.unit_paths)
-
-
-def require_etag(name: str, etag: str, row: asyncpg.Record) -> None:
-    """Raise StaleEtag when an etag was sent and is not current."""
-    if etag and etag != str(row["revision"]):
-        raise StaleEtag(resource=name)
 
 
 def require_unmoved(field: str, given: str, stored: str) -> None:

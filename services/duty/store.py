@@ -11,7 +11,7 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import day_of
 from services.kit.db import Database, Transaction
-from services.kit.errors import AlreadyExists, NotFound, StaleEtag, invalid
+from services.kit.errors import AlreadyExists, NotFound, invalid, require_etag
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import derived_id, id_of, optional_id
@@ -126,8 +126,7 @@ class DutyStore:
         if row is None:
             raise NotFound(name)
         call.scope.require(name, row["region_code"], row["unit_path"])
-        if etag and etag != str(row["revision"]):
-            raise StaleEtag(resource=name)
+        require_etag(name, etag, row["revision"])
         return row
 
     def _record(

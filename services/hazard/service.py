@@ -13,9 +13,9 @@ from services.hazard.visits import Visits
 from services.kit.call import Call
 from services.kit.cases import Action, Seen
 from services.kit.dates import end_of, optional_day
-from services.kit.db import Database, Row, outer_of, require_etag
+from services.kit.db import Database, Row, outer_of
 from services.kit.directory import Directory
-from services.kit.errors import NotFound, invalid
+from services.kit.errors import NotFound, invalid, require_etag
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of

@@ -12,8 +12,8 @@ from services.inspection.store import InspectionStore, Organiser
 from services.kit.call import Call
 from services.kit.cases import Action, Seen
 from services.kit.dates import beijing_date
-from services.kit.db import Database, Row, outer_of, require_etag
-from services.kit.errors import NotFound, UnfitReference, invalid
+from services.kit.db import Database, Row, outer_of
+from services.kit.errors import NotFound, UnfitReference, invalid, require_etag
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
 from services.kit.names import id_of

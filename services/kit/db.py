@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from dutyloop.kit.v1 import kit_pb2
 from services.kit import leases, ledger
 from services.kit.call import Call
-from services.kit.errors import DomainError, RequestIdReused, StaleEtag, is_recorded
+from services.kit.errors import DomainError, RequestIdReused, is_recorded, require_etag
 from services.kit.gather import Gatherer
 from services.kit.leases import Borrowed, Leases
 from services.kit.names import derived_id
@@ -93,12 +93,6 @@ def require_seen(outer: Outer | None, name: str, revision: int) -> None:
     The service looked before it asked the case; between the two somebody else may have been faster.
     """
     require_etag(name, outer.etag if outer else "", revision)
-
-
-def require_etag(name: str, etag: str, revision: int) -> None:
-    """Raise StaleEtag when the caller said what he saw, and it is not what there is."""
-    if etag and etag != str(revision):
-        raise StaleEtag(resource=name)
 
 
 @dataclass(frozen=True, slots=True)

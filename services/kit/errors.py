@@ -87,6 +87,12 @@ class StaleEtag(DomainError):
     reason = "STALE_ETAG"
 
 
+def require_etag(resource: str, etag: str, revision: int) -> None:
+    """Raise StaleEtag when the caller said what he saw, and it is not what there is."""
+    if etag and etag != str(revision):
+        raise StaleEtag(resource=resource)
+
+
 class RequestIdReused(DomainError):
     """The request id came before with another body."""
 

@@ -10,7 +10,7 @@ from dutyloop.plan.v1 import plan_pb2
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.db import Database, Transaction
-from services.kit.errors import AlreadyExists, NotFound, StaleEtag
+from services.kit.errors import AlreadyExists, NotFound, require_etag
 from services.kit.ledger import Event
 from services.kit.names import id_of
 from services.kit.paging import Page
@@ -201,8 +201,7 @@ class AnnualListStore:
                 raise NotFound(name)
             call.scope.require(name, before["region_code"], before["unit_path"])
             rules.check_publication(before["state"], before["editor"], call.principal)
-            if etag and etag != str(before["revision"]):
-                raise StaleEtag(resource=name)
+            require_etag(name, etag, before["revision"])
             await tx.execute(self.PUBLISH, before["id"], call.principal, call.now)
             tx.start_case(
                 task_supervision.WORKFLOW,
