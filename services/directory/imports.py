@@ -86,8 +86,8 @@ def region_importer(call: Call) -> Importer[directory_pb2.RegionRow]:
         for _ in rules.PARENT_LENGTH:  # a refused parent orphans its children, level by level
             if await connection.execute(REFUSE_ORPHANED_REGIONS, timeout=IMPORT_SECONDS) == "UPDATE 0":
                 break
-        counts = await connection.fetch(MERGE_REGIONS, timeout=IMPORT_SECONDS)
-        return Merged(counts[0]["created"], counts[0]["updated"])
+        [counts] = await connection.fetch(MERGE_REGIONS, timeout=IMPORT_SECONDS)
+        return Merged(counts["created"], counts["updated"])
 
     columns = ("code", "parent_code", "display_name")
     # The counts are of all that the caller reaches, so that they are for those who reach as far.

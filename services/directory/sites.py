@@ -6,7 +6,7 @@ import asyncpg
 
 from dutyloop.directory.v1 import directory_pb2
 from services.directory import messages, rules
-from services.directory.store import reach_of, require_unmoved, returned
+from services.directory.store import reach_of, require_unmoved
 from services.kit.call import Call
 from services.kit.db import Database
 from services.kit.errors import NotFound, invalid, require_etag
@@ -49,10 +49,8 @@ class SiteStore:
             raise invalid("site.legacy_id", "required")
         source = source_region_code(call, site.source_region, "site.source_region") if site.legacy_id else ""
         async with self._database.command(call) as tx:
-            found = returned(
-                await tx.fetchrow(
-                    self.SELECT_SITE_REFERENCES, region_code, unit_id, site.credit_code, source, site.legacy_id
-                )
+            found = await tx.fetchone(
+                self.SELECT_SITE_REFERENCES, region_code, unit_id, site.credit_code, source, site.legacy_id
             )
             unit_path = _path_within_reach(call, found, unit_id)
             call.scope.require(site.region, region_code, unit_path)
@@ -62,20 +60,18 @@ class SiteStore:
                 raise NotFound(site.source_region)
             rules.require_unused(site.credit_code, found["credit_codes"])
             rules.require_unused(site.legacy_id, found["legacy_ids"])
-            row = returned(
-                await tx.fetchrow(
-                    self.INSERT_SITE,
-                    call.new_id(),
-                    site.display_name,
-                    site.credit_code,
-                    region_code,
-                    unit_id,
-                    unit_path,
-                    site.sector,
-                    messages.COLOUR[site.colour],
-                    site.legacy_id,
-                    source,
-                )
+            row = await tx.fetchone(
+                self.INSERT_SITE,
+                call.new_id(),
+                site.display_name,
+                site.credit_code,
+                region_code,
+                unit_id,
+                unit_path,
+                site.sector,
+                messages.COLOUR[site.colour],
+                site.legacy_id,
+                source,
             )
             created = messages.site_message(row)
             payload = _site_payload(row)
@@ -111,21 +107,17 @@ class SiteStore:
             source_region = name_of("regions", row["source_region_code"])
             require_unmoved("site.source_region", site.source_region, source_region)
             if "unit" in changes:
-                found = returned(
-                    await tx.fetchrow(self.SELECT_SITE_REFERENCES, row["region_code"], unit_id, "", "", "")
-                )
+                found = await tx.fetchone(self.SELECT_SITE_REFERENCES, row["region_code"], unit_id, "", "", "")
                 unit = (unit_id, _path_within_reach(call, found, unit_id))
             else:
                 unit = (row["unit_id"] or "", row["unit_path"])
-            changed = returned(
-                await tx.fetchrow(
-                    self.UPDATE_SITE,
-                    row["id"],
-                    site.display_name if "display_name" in changes else row["display_name"],
-                    site.sector if "sector" in changes else row["sector"],
-                    messages.COLOUR[site.colour] if "colour" in changes else row["colour"],
-                    *unit,
-                )
+            changed = await tx.fetchone(
+                self.UPDATE_SITE,
+                row["id"],
+                site.display_name if "display_name" in changes else row["display_name"],
+                site.sector if "sector" in changes else row["sector"],
+                messages.COLOUR[site.colour] if "colour" in changes else row["colour"],
+                *unit,
             )
             payload = {field: value for field, value in _site_payload(changed).items() if field in changes}
             tx.record(Event("directory.site.changed", [site.name], payload, row["region_code"], unit[1]))

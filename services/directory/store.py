@@ -86,7 +86,7 @@ class Store:
         rules.require_enforcing_kind(kind, enforcement=unit.enforcement)
         identifier = call.new_id()
         async with self._database.command(call) as tx:
-            found = returned(await tx.fetchrow(self.SELECT_REGION_AND_PARENT, region_code, parent_id))
+            found = await tx.fetchone(self.SELECT_REGION_AND_PARENT, region_code, parent_id)
             parent_path = found["parent_path"] or ""
             path = f"{parent_path}{identifier}/"
             call.scope.require(unit.region, region_code, path)
@@ -96,17 +96,15 @@ class Store:
                 if not parent_path or not call.scope.covers(found["parent_region_code"], parent_path):
                     raise invalid("unit.parent", "unknown_reference")
                 rules.require_within_parent(region_code, found["parent_region_code"])
-            row = returned(
-                await tx.fetchrow(
-                    self.INSERT_UNIT,
-                    identifier,
-                    unit.display_name,
-                    region_code,
-                    parent_id or None,
-                    kind,
-                    unit.enforcement,
-                    path,
-                )
+            row = await tx.fetchone(
+                self.INSERT_UNIT,
+                identifier,
+                unit.display_name,
+                region_code,
+                parent_id or None,
+                kind,
+                unit.enforcement,
+                path,
             )
             created = messages.unit_message(row)
             payload = {"display_name": unit.display_name, "kind": kind, "enforcement": unit.enforcement}
@@ -149,7 +147,7 @@ class Store:
             rules.require_enforcing_kind(kind, enforcement=enforcement)
             display_name = unit.display_name if "display_name" in changes else row["display_name"]
             wanted = {"display_name": display_name, "kind": kind, "enforcement": enforcement}
-            changed = returned(await tx.fetchrow(self.UPDATE_UNIT, row["id"], *wanted.values()))
+            changed = await tx.fetchone(self.UPDATE_UNIT, row["id"], *wanted.values())
             payload = {field: wanted[field] for field in sorted(changes)}
             tx.record(Event("directory.unit.changed", [unit.name], payload, row["region_code"], row["path"]))
             return tx.answer(messages.unit_message(changed))
@@ -188,15 +186,13 @@ class Store:
         async with self._database.command(call) as tx:
             unit = await self._unit_of(tx, person.unit, "person.unit")
             call.scope.require(person.unit, unit["region_code"], unit["path"])
-            row = returned(
-                await tx.fetchrow(
-                    self.INSERT_PERSON,
-                    call.new_id(),
-                    person.display_name,
-                    unit["id"],
-                    unit["region_code"],
-                    unit["path"],
-                )
+            row = await tx.fetchone(
+                self.INSERT_PERSON,
+                call.new_id(),
+                person.display_name,
+                unit["id"],
+                unit["region_code"],
+                unit["path"],
             )
             created = messages.person_message(row)
             objects = [created.name, person.unit]
@@ -232,17 +228,15 @@ class Store:
         async with self._database.command(call) as tx:
             unit = await self._unit_of(tx, post.unit, "post.unit")
             _require_reach(call, post.unit, reach, unit["region_code"], unit["path"])
-            row = returned(
-                await tx.fetchrow(
-                    self.INSERT_POST,
-                    call.new_id(),
-                    unit["id"],
-                    post.display_name,
-                    roles,
-                    reach,
-                    unit["region_code"],
-                    unit["path"],
-                )
+            row = await tx.fetchone(
+                self.INSERT_POST,
+                call.new_id(),
+                unit["id"],
+                post.display_name,
+                roles,
+                reach,
+                unit["region_code"],
+                unit["path"],
             )
             created = messages.post_message(row)
             payload = {"display_name": post.display_name, "roles": roles, "reach": reach}
@@ -302,17 +296,15 @@ class Store:
             if person is None or not call.scope.covers(person["region_code"], person["unit_path"]):
                 raise invalid("appointment.person", "unknown_reference")
             rules.require_free_post(term, _terms(await tx.fetch(self.SELECT_TERMS, post_id, identifier)))
-            row = returned(
-                await tx.fetchrow(
-                    self.INSERT_APPOINTMENT,
-                    identifier,
-                    post_id,
-                    person_id,
-                    term.start,
-                    term.end,
-                    region_code,
-                    unit_path,
-                )
+            row = await tx.fetchone(
+                self.INSERT_APPOINTMENT,
+                identifier,
+                post_id,
+                person_id,
+                term.start,
+                term.end,
+                region_code,
+                unit_path,
             )
             created = messages.appointment_message(row)
             objects = [created.name, appointment.post, appointment.person]
@@ -342,12 +334,12 @@ class Store:
                 raise NotFound(name)
             call.scope.require(name, found["region_code"], found["unit_path"])
             await tx.fetchrow(self.LOCK_POST, found["post_id"])
-            row = returned(await tx.fetchrow(self.SELECT_APPOINTMENT, identifier))  # as it stands under the lock
+            row = await tx.fetchone(self.SELECT_APPOINTMENT, identifier)  # as it stands under the lock
             term = TermOfOffice(row["start_date"], row["end_date"])
             end = rules.end_of_office(term, asked, beijing_date(call.now))
             others = _terms(await tx.fetch(self.SELECT_TERMS, row["post_id"], identifier))
             rules.require_free_post(TermOfOffice(term.start, end), others)
-            ended = returned(await tx.fetchrow(self.END_APPOINTMENT, identifier, end))
+            ended = await tx.fetchone(self.END_APPOINTMENT, identifier, end)
             answer = messages.appointment_message(ended)
             objects = [answer.name, answer.post, answer.person]
             payload = {"start_date": term.start, "end_date": end, "at_once": asked is None}
@@ -399,7 +391,7 @@ class Store:
     async def publish_notice(self, call: Call, notice: HolidayYear) -> directory_pb2.HolidayNotice:
         """Enter a year's notice; one entered before is replaced, as in January 2020."""
         async with self._database.command(call) as tx:
-            row = returned(await tx.fetchrow(self.UPSERT_NOTICE, notice.year, sorted(notice.off), sorted(notice.work)))
+            row = await tx.fetchone(self.UPSERT_NOTICE, notice.year, sorted(notice.off), sorted(notice.work))
             published = messages.notice_message(row)
             payload = {
                 "year": notice.year,
@@ -476,13 +468,6 @@ class Store:
             payload = {"from": call.now, "to": time}
             tx.record(Event("directory.clock.advanced", [], payload, region_code=""))
             return tx.answer(messages.clock_message(time, virtual=True))
-
-
-def returned(row: asyncpg.Record | None) -> asyncpg.Record:
-    """Return the row of a statement that always gives one: INSERT … RETURNING, or a row locked before."""
-    if row is None:
-        raise AssertionError("a statement that always returns a row returned none")
-    return row
 
 
 def reach_of(call: Call) -> tuple[list[str], list[str]]:

@@ -141,8 +141,7 @@ def item_importer(
             raise NotFound(version.name)
         rules.check_state(dataclasses.replace(version, state=state), "DRAFT", "edit_list")
         await connection.execute(REFUSE_REPEATED_ITEMS, timeout=IMPORT_SECONDS)
-        counts = await connection.fetchrow(MERGE_ITEMS, list_id, timeout=IMPORT_SECONDS)
-        assert counts is not None  # noqa: S101 (two scalar subqueries always give a row)
+        [counts] = await connection.fetch(MERGE_ITEMS, list_id, timeout=IMPORT_SECONDS)
         if counts["created"] or counts["updated"]:
             await connection.execute(MARK_EDITED, list_id, call.principal)
         return Merged(counts["created"], counts["updated"])

@@ -86,8 +86,7 @@ class DutyStore:
         effective_date = day_of(wanted.effective_date)
         async with self._database.command(call) as tx:
             predecessor = await self._lock(tx, call, wanted.predecessor) if predecessor_id else None
-            history = await tx.fetchrow(self.SELECT_HISTORY, wanted.unit, wanted.post, kind)
-            assert history is not None  # noqa: S101 (an aggregate always gives a row)
+            history = await tx.fetchone(self.SELECT_HISTORY, wanted.unit, wanted.post, kind)
             rules.check_predecessor(
                 kind,
                 wanted.unit,
@@ -96,7 +95,7 @@ class DutyStore:
                 messages.version_of(predecessor) if predecessor else None,
                 has_published=history["published"],
             )
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.INSERT_LIST,
                 identifier,
                 kind,
@@ -110,13 +109,11 @@ class DutyStore:
                 history["next_version"],
                 call.principal,
             )
-            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             if predecessor_id:
                 numbers = [each["number"] for each in await tx.fetch(self.SELECT_NUMBERS, predecessor_id)]
                 ids = [item_id(identifier, number) for number in numbers]
                 await tx.execute(self.COPY_ITEMS, predecessor_id, identifier, numbers, ids)
-                row = await tx.fetchrow(self.SELECT_LIST, [identifier])
-            assert row is not None  # noqa: S101 (inserted above)
+                row = await tx.fetchone(self.SELECT_LIST, [identifier])
             return self._record(tx, "drafted", row)
 
     LOCK_LIST = "SELECT " + LIST_COLUMNS + " FROM responsibility_list l WHERE l.id = $1 FOR UPDATE"
@@ -130,9 +127,8 @@ class DutyStore:
         return row
 
     def _record(
-        self, tx: Transaction, happened: str, row: asyncpg.Record | None, other: str = "", reason: str = ""
+        self, tx: Transaction, happened: str, row: asyncpg.Record, other: str = "", reason: str = ""
     ) -> duty_pb2.ResponsibilityList:
-        assert row is not None  # noqa: S101 (every caller holds the row's lock)
         message = messages.list_message(row)
         payload = {
             "kind": row["kind"],
@@ -174,12 +170,11 @@ class DutyStore:
             if "effective_date" in fields:
                 effective_date = day_of(wanted.effective_date)
                 if before["predecessor_id"]:
-                    predecessor = await tx.fetchrow(self.LOCK_LIST, before["predecessor_id"])
-                    assert predecessor is not None  # noqa: S101 (a foreign key keeps it)
+                    predecessor = await tx.fetchone(self.LOCK_LIST, before["predecessor_id"])
                     if effective_date <= predecessor["effective_date"]:
                         raise invalid("responsibility_list.effective_date", "not_after_start")
             title = wanted.display_name if "display_name" in fields else before["display_name"]
-            row = await tx.fetchrow(self.UPDATE_LIST, before["id"], title, effective_date, call.principal)
+            row = await tx.fetchone(self.UPDATE_LIST, before["id"], title, effective_date, call.principal)
             return self._record(tx, "edited", row)
 
     SUBMIT = (
@@ -197,7 +192,7 @@ class DutyStore:
         async with self._database.command(call) as tx:
             before = await self._lock(tx, call, name, etag)
             rules.check_submission(messages.version_of(before))
-            row = await tx.fetchrow(self.SUBMIT, before["id"], call.principal)
+            row = await tx.fetchone(self.SUBMIT, before["id"], call.principal)
             return self._record(tx, "submitted", row)
 
     APPROVE = (
@@ -215,7 +210,7 @@ class DutyStore:
         async with self._database.command(call) as tx:
             before = await self._lock(tx, call, name, etag)
             rules.check_judge(messages.version_of(before), call.principal, "approve_list")
-            row = await tx.fetchrow(self.APPROVE, before["id"], call.principal, call.now)
+            row = await tx.fetchone(self.APPROVE, before["id"], call.principal, call.now)
             return self._record(tx, "published", row)
 
     RETURN = (
@@ -232,7 +227,7 @@ class DutyStore:
         async with self._database.command(call) as tx:
             before = await self._lock(tx, call, name, etag)
             rules.check_judge(messages.version_of(before), call.principal, "return_list")
-            row = await tx.fetchrow(self.RETURN, before["id"], reason)
+            row = await tx.fetchone(self.RETURN, before["id"], reason)
             return self._record(tx, "returned", row, reason=reason)
 
     SUPERSEDE = (
@@ -252,7 +247,7 @@ class DutyStore:
             before = await self._lock(tx, call, name, etag)
             following = await self._lock(tx, call, successor)
             rules.check_supersession(messages.version_of(before), messages.version_of(following), call.now)
-            row = await tx.fetchrow(self.SUPERSEDE, before["id"], successor_id, call.now)
+            row = await tx.fetchone(self.SUPERSEDE, before["id"], successor_id, call.now)
             return self._record(tx, "superseded", row, other=successor)
 
     INSERT_ACKNOWLEDGEMENT = """

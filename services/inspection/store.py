@@ -187,7 +187,7 @@ class InspectionStore:
             )
             opening = payloads.TourStart(name, call.now, due, organiser.unit, start, end, notice)
             tx.start_case(payloads.WORKFLOW, payloads.workflow_id(identifier), call.now, dataclasses.asdict(opening))
-            return tx.answer(messages.tour_message(await self._tour(tx, name), call.now))
+            return tx.answer(messages.tour_message(await tx.fetchone(self.SELECT_TOUR, identifier), call.now))
 
     LOCK_TOUR = """
         SELECT id, revision, state, unit, region_code, unit_path, candidates FROM tour WHERE id = $1 FOR UPDATE
@@ -272,7 +272,7 @@ class InspectionStore:
                     "number": report.number,
                     "document_hash": report.document_hash.hex(),
                 }
-            row = await self._tour(tx, request.name)
+            row = await tx.fetchone(self.SELECT_TOUR, identifier)
             tx.record(
                 Event(
                     f"inspection.tour.{request.transition}",
@@ -414,7 +414,7 @@ class InspectionStore:
         enforcement_unit: str,
     ) -> inspection_pb2.Visit:
         check_in = time_of(visit.check_in_time)
-        row = await tx.fetchrow(
+        row = await tx.fetchone(
             self.INSERT_VISIT,
             call.new_id(),
             tour_id,
@@ -436,7 +436,6 @@ class InspectionStore:
             call.principal,
             call.now,
         )
-        assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
         tx.record(
             Event(
                 "inspection.visit.recorded",
@@ -526,9 +525,7 @@ class InspectionStore:
     async def coverage(self, unit: str, term: str, page: Page) -> tuple[list[asyncpg.Record], asyncpg.Record]:
         """Return a page of the coverage ledger and its totals."""
         rows = await self._database.fetch(self.LIST_COVERAGE, unit, term, page.after_key(), page.limit)
-        totals = await self._database.fetchrow(self.COUNT_COVERAGE, unit, term)
-        assert totals is not None  # noqa: S101 (a SELECT of counts gives one row)
-        return rows, totals
+        return rows, await self._database.fetchone(self.COUNT_COVERAGE, unit, term)
 
     LIST_TOURS = (
         "SELECT "
@@ -559,12 +556,6 @@ class InspectionStore:
         return await self._database.fetch(
             self.LIST_TOURS, *reach, *filters, page.after_time(), page.after_key(1), page.limit
         )
-
-    async def _tour(self, tx: Transaction, name: str) -> asyncpg.Record:
-        row = await tx.fetchrow(self.SELECT_TOUR, id_of(name, "tours"))
-        if row is None:
-            raise NotFound(name)
-        return row
 
 
 def _target(row: asyncpg.Record) -> rules.Target:

@@ -125,6 +125,13 @@ class Repeated(Exception):
     """The command's request id is already stored; the transaction is rolled back."""
 
 
+def returned(row: asyncpg.Record | None) -> asyncpg.Record:
+    """Return the row of a statement that always gives one."""
+    if row is None:
+        raise AssertionError("a statement that always gives a row gave none")
+    return row
+
+
 class Transaction:
     """The open transaction of one command: business SQL, its ledger events and the stored answer."""
 
@@ -146,6 +153,10 @@ class Transaction:
         """Run a statement and return its first row."""
         row: asyncpg.Record | None = await self.connection.fetchrow(sql, *arguments)
         return row
+
+    async def fetchone(self, sql: str, *arguments: object) -> asyncpg.Record:
+        """Run a statement that always gives a row, and return it: INSERT … RETURNING, or of a row that is locked."""
+        return returned(await self.fetchrow(sql, *arguments))
 
     async def execute(self, sql: str, *arguments: object) -> str:
         """Run a statement; return its command tag."""
@@ -227,8 +238,7 @@ class Transaction:
         """Write the first entry, both answers and the act that the case is to be told again should it forget it."""
         answered = (*outer.key, outer.body_hash, self._outer_answer)
         act = (outer.workflow_id, update_id(*outer.key, outer.body_hash), outer.update, self._call.now, outer.argument)
-        written = await self.connection.fetchrow(FINISH_OUTER, *own, *entry, *answered, *act)
-        assert written is not None  # noqa: S101 (a SELECT without FROM gives one row)
+        written = await self.fetchone(FINISH_OUTER, *own, *entry, *answered, *act)
         if not written["own"]:
             raise Repeated
         if not written["theirs"]:
@@ -357,6 +367,10 @@ class Database:
         async with self.connection() as connection:
             row: asyncpg.Record | None = await connection.fetchrow(sql, *arguments)
             return row
+
+    async def fetchone(self, sql: str, *arguments: object) -> asyncpg.Record:
+        """Run a query that always gives a row, such as one of counts, and return it."""
+        return returned(await self.fetchrow(sql, *arguments))
 
     def row(self, sql: str, key: str) -> Coroutine[Any, Any, asyncpg.Record | None]:
         """Return the row of a key by a statement over ``ASKED``, shared by all who ask for one of its rows just now."""

@@ -166,8 +166,7 @@ class AnnualListStore:
             return await self._record_list(tx, call, "generated", written["id"])
 
     async def _record_list(self, tx: Transaction, call: Call, happened: str, list_id: str) -> plan_pb2.AnnualTaskList:
-        row = await tx.fetchrow(self.SELECT_LIST, call.now, list_id)
-        assert row is not None  # noqa: S101 (the caller holds the row's lock)
+        row = await tx.fetchone(self.SELECT_LIST, call.now, list_id)
         message = messages.list_message(row)
         tx.record(
             Event(
