@@ -17,7 +17,6 @@ from services.kit.dates import optional_time
 from services.kit.db import Database
 from services.kit.errors import CaseUnavailable, NotFound, invalid
 from services.kit.ledger import REFUSALS
-from services.kit.names import id_of
 from services.kit.paging import page_of
 from services.kit.serve import House
 
@@ -74,7 +73,7 @@ class AuditService:
 
     async def GetLedgerEntry(self, request: audit_pb2.GetLedgerEntryRequest, call: Call) -> audit_pb2.LedgerEntry:
         """Read one entry."""
-        row = await self._store.entry(id_of(request.name, "ledgerEntries"), request.name, call.scope)
+        row = await self._store.entry(request.name, call.scope)
         return entry_message(row, audit_pb2.LedgerEntry())
 
     async def GetCheckpoint(self, request: audit_pb2.GetCheckpointRequest, call: Call) -> audit_pb2.Checkpoint:
@@ -86,7 +85,7 @@ class AuditService:
         self, request: audit_pb2.GetInclusionProofRequest, call: Call
     ) -> audit_pb2.GetInclusionProofResponse:
         """Prove that an entry is in the log."""
-        row = await self._store.entry(id_of(request.name, "ledgerEntries"), request.name, call.scope)
+        row = await self._store.entry(request.name, call.scope)
         size = await self._tree_size(request, "tree_size")
         if row["position"] is None or row["position"] >= size:
             raise NotFound(request.name)

@@ -10,6 +10,7 @@ from services.audit.merkle import Coordinates
 from services.kit.access import Scope
 from services.kit.db import Connection, Database
 from services.kit.errors import NotFound
+from services.kit.names import id_of
 
 MAX_STORY_ENTRIES = 20_000
 """Of one case; a story longer than that is told in part rather than filling the memory."""
@@ -71,8 +72,7 @@ class AuditStore:
         return await self._database.fetch(
             self.LIST_ENTRIES,
             after,
-            list(scope.regions),
-            list(scope.unit_paths),
+            *scope.prefixes,
             kept.object,
             kept.type_prefix,
             kept.actor,
@@ -118,11 +118,9 @@ class AuditStore:
             self.FOLLOW_ENTRIES,
             after,
             limit,
-            list(scope.regions),
-            list(scope.unit_paths),
+            *scope.prefixes,
             type_prefix,
-            list(audited.regions),
-            list(audited.unit_paths),
+            *audited.prefixes,
             room,
         )
 
@@ -132,13 +130,9 @@ class AuditStore:
     WHERE id = $1
     """
 
-    async def entry(self, identifier: str, name: str, scope: Scope) -> asyncpg.Record:
-        """Read one entry. Raises NotFound when it is absent or out of reach."""
-        row = await self._database.fetchrow(self.SELECT_ENTRY, identifier)
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+    async def entry(self, name: str, scope: Scope) -> asyncpg.Record:
+        """Return an entry's row. Raises NotFound, also for one outside the scope."""
+        return scope.row(name, await self._database.fetchrow(self.SELECT_ENTRY, id_of(name, "ledgerEntries")))
 
     SELECT_STORY = """
     SELECT id, position, type, actor, business_time, recorded_time, objects, region_code, unit_path, request_id,

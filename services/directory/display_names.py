@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from services.directory.store import reach_of
 from services.kit.call import Call
 from services.kit.db import Database, Row
 
@@ -44,4 +43,6 @@ class NameStore:
             collection, _, identifier = name.partition("/")
             if collection in wanted:
                 wanted[collection].append(identifier)
-        return await self._database.fetch(self.SELECT_DISPLAY_NAMES, *reach_of(call), *wanted.values(), call.principal)
+        return await self._database.fetch(
+            self.SELECT_DISPLAY_NAMES, *call.scope.prefixes, *wanted.values(), call.principal
+        )

@@ -274,7 +274,7 @@ def site_importer(call: Call, register: str) -> Importer[directory_pb2.SiteRow]:
     ``register`` is the code of the region whose register the legacy ids come from.
     """
     source_region = name_of("regions", register)
-    scope = (list(call.scope.regions), list(call.scope.unit_paths))
+    scope = call.scope.prefixes
 
     def record_of(row: directory_pb2.SiteRow) -> Sequence[Any]:
         site = row.site

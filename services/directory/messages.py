@@ -61,7 +61,7 @@ def unit_message(row: Row) -> directory_pb2.Unit:
         parent=name_of("units", row["parent_id"]),
         kind=_UNIT_KIND_NUMBER[row["kind"]],
         enforcement=row["enforcement"],
-        path=row["path"],
+        path=row["unit_path"],
     )
 
 

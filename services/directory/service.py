@@ -14,6 +14,7 @@ from services.directory.sites import SiteStore
 from services.directory.statutory import CLOCKS
 from services.directory.store import Store
 from services.kit import virtual
+from services.kit.access import EVERYWHERE
 from services.kit.call import Call
 from services.kit.dates import beijing_date, day_of, optional_day, time_of
 from services.kit.db import Database
@@ -95,11 +96,7 @@ class DirectoryService:
 
     async def GetUnit(self, request: directory_pb2.GetUnitRequest, call: Call) -> directory_pb2.Unit:
         """Read a unit within reach."""
-        row = await self._store.unit(id_of(request.name, "units"))
-        if row is None:
-            raise NotFound(request.name)
-        call.scope.require(request.name, row["region_code"], row["path"])
-        return messages.unit_message(row)
+        return messages.unit_message(await self._store.unit(request.name, call.scope))
 
     async def ListUnits(self, request: directory_pb2.ListUnitsRequest, call: Call) -> directory_pb2.ListUnitsResponse:
         """List units within reach."""
@@ -118,12 +115,8 @@ class DirectoryService:
 
     async def GetPerson(self, request: directory_pb2.GetPersonRequest, call: Call) -> directory_pb2.Person:
         """Read a person within reach; everybody may read himself."""
-        row = await self._store.person(id_of(request.name, "people"))
-        if row is None:
-            raise NotFound(request.name)
-        if call.principal != request.name:
-            call.scope.require(request.name, row["region_code"], row["unit_path"])
-        return messages.person_message(row)
+        scope = EVERYWHERE if call.principal == request.name else call.scope
+        return messages.person_message(await self._store.person(request.name, scope))
 
     async def CreatePost(self, request: directory_pb2.CreatePostRequest, call: Call) -> directory_pb2.Post:
         """Create a post."""
@@ -194,11 +187,7 @@ class DirectoryService:
 
     async def GetSite(self, request: directory_pb2.GetSiteRequest, call: Call) -> directory_pb2.Site:
         """Read a site within reach."""
-        row = await self._sites.site(id_of(request.name, "sites"))
-        if row is None:
-            raise NotFound(request.name)
-        call.scope.require(request.name, row["region_code"], row["unit_path"])
-        return messages.site_message(row)
+        return messages.site_message(await self._sites.site(request.name, call.scope))
 
     async def ListSites(self, request: directory_pb2.ListSitesRequest, call: Call) -> directory_pb2.ListSitesResponse:
         """List sites within reach."""

@@ -6,7 +6,8 @@ import asyncpg
 
 from dutyloop.directory.v1 import directory_pb2
 from services.directory import messages, rules
-from services.directory.store import reach_of, require_unmoved
+from services.directory.store import require_unmoved
+from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.db import Database
 from services.kit.errors import NotFound, invalid, require_etag
@@ -98,17 +99,15 @@ class SiteStore:
         """Change the named fields of a site. Raises StaleEtag, and InvalidFields on a moved region or register."""
         unit_id = optional_id(site.unit, "units", "site.unit")
         async with self._database.command(call) as tx:
-            row = await tx.fetchrow(self.LOCK_SITE, id_of(site.name, "sites", "site.name"))
-            if row is None:
-                raise NotFound(site.name)
-            call.scope.require(site.name, row["region_code"], row["unit_path"])
+            found = await tx.fetchrow(self.LOCK_SITE, id_of(site.name, "sites", "site.name"))
+            row = call.scope.row(site.name, found)
             require_etag(site.name, site.etag, row["revision"])
             require_unmoved("site.region", site.region, name_of("regions", row["region_code"]))
             source_region = name_of("regions", row["source_region_code"])
             require_unmoved("site.source_region", site.source_region, source_region)
             if "unit" in changes:
-                found = await tx.fetchone(self.SELECT_SITE_REFERENCES, row["region_code"], unit_id, "", "", "")
-                unit = (unit_id, _path_within_reach(call, found, unit_id))
+                named = await tx.fetchone(self.SELECT_SITE_REFERENCES, row["region_code"], unit_id, "", "", "")
+                unit = (unit_id, _path_within_reach(call, named, unit_id))
             else:
                 unit = (row["unit_id"] or "", row["unit_path"])
             changed = await tx.fetchone(
@@ -130,9 +129,9 @@ class SiteStore:
     WHERE id = $1
     """
 
-    async def site(self, identifier: str) -> asyncpg.Record | None:
-        """Return a site, if there is one."""
-        return await self._database.fetchrow(self.SELECT_SITE, identifier)
+    async def site(self, name: str, scope: Scope) -> asyncpg.Record:
+        """Return a site's row. Raises NotFound, also for one outside the scope."""
+        return scope.row(name, await self._database.fetchrow(self.SELECT_SITE, id_of(name, "sites")))
 
     LIST_SITES = """
     SELECT id, revision, display_name, credit_code, region_code, unit_id, sector, colour, legacy_id, source_region_code
@@ -149,7 +148,7 @@ class SiteStore:
     async def sites(self, call: Call, page: Page, region_code: str, sector: str, colour: str) -> list[asyncpg.Record]:
         """List sites within reach: within a region, of a sector, of a colour."""
         return await self._database.fetch(
-            self.LIST_SITES, *reach_of(call), region_code, sector, colour, page.after_key(), page.limit
+            self.LIST_SITES, *call.scope.prefixes, region_code, sector, colour, page.after_key(), page.limit
         )
 
     SITES_BY_LEGACY_ID = """

@@ -9,10 +9,11 @@ import asyncpg
 from dutyloop.directory.v1 import directory_pb2
 from services.directory import messages, rules
 from services.directory.rules import TermOfOffice
+from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.clock import wall_clock
 from services.kit.dates import beijing_date
-from services.kit.db import Database, Repeated, Transaction
+from services.kit.db import Database, Repeated
 from services.kit.errors import NotFound, invalid, require_etag
 from services.kit.holidays import HolidayYear, WorkCalendar, calendar_in_force, entered_notice
 from services.kit.ledger import Event
@@ -75,7 +76,7 @@ class Store:
     INSERT_UNIT = """
     INSERT INTO unit (id, display_name, region_code, parent_id, kind, enforcement, path)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
-    RETURNING id, revision, display_name, region_code, parent_id, kind, enforcement, path
+    RETURNING id, revision, display_name, region_code, parent_id, kind, enforcement, path AS unit_path
     """
 
     async def create_unit(self, call: Call, unit: directory_pb2.Unit) -> directory_pb2.Unit:
@@ -113,13 +114,13 @@ class Store:
             return tx.answer(created)
 
     SELECT_UNIT = """
-    SELECT id, revision, display_name, region_code, parent_id, kind, enforcement, path
+    SELECT id, revision, display_name, region_code, parent_id, kind, enforcement, path AS unit_path
     FROM unit
     WHERE id = $1
     """
 
     LOCK_UNIT = """
-    SELECT id, revision, display_name, region_code, parent_id, kind, enforcement, path
+    SELECT id, revision, display_name, region_code, parent_id, kind, enforcement, path AS unit_path
     FROM unit
     WHERE id = $1
     FOR NO KEY UPDATE
@@ -129,16 +130,14 @@ class Store:
     UPDATE unit
     SET display_name = $2, kind = $3, enforcement = $4, revision = revision + 1
     WHERE id = $1
-    RETURNING id, revision, display_name, region_code, parent_id, kind, enforcement, path
+    RETURNING id, revision, display_name, region_code, parent_id, kind, enforcement, path AS unit_path
     """
 
     async def update_unit(self, call: Call, unit: directory_pb2.Unit, changes: frozenset[str]) -> directory_pb2.Unit:
         """Change the named fields of a unit. Raises StaleEtag, and InvalidFields on a moved region or parent."""
         async with self._database.command(call) as tx:
-            row = await tx.fetchrow(self.LOCK_UNIT, id_of(unit.name, "units", "unit.name"))
-            if row is None:
-                raise NotFound(unit.name)
-            call.scope.require(unit.name, row["region_code"], row["path"])
+            found = await tx.fetchrow(self.LOCK_UNIT, id_of(unit.name, "units", "unit.name"))
+            row = call.scope.row(unit.name, found)
             require_etag(unit.name, unit.etag, row["revision"])
             require_unmoved("unit.region", unit.region, name_of("regions", row["region_code"]))
             require_unmoved("unit.parent", unit.parent, name_of("units", row["parent_id"]))
@@ -149,15 +148,15 @@ class Store:
             wanted = {"display_name": display_name, "kind": kind, "enforcement": enforcement}
             changed = await tx.fetchone(self.UPDATE_UNIT, row["id"], *wanted.values())
             payload = {field: wanted[field] for field in sorted(changes)}
-            tx.record(Event("directory.unit.changed", [unit.name], payload, row["region_code"], row["path"]))
+            tx.record(Event("directory.unit.changed", [unit.name], payload, row["region_code"], row["unit_path"]))
             return tx.answer(messages.unit_message(changed))
 
-    async def unit(self, identifier: str) -> asyncpg.Record | None:
-        """Return a unit, if there is one."""
-        return await self._database.fetchrow(self.SELECT_UNIT, identifier)
+    async def unit(self, name: str, scope: Scope) -> asyncpg.Record:
+        """Return a unit's row. Raises NotFound, also for one outside the scope."""
+        return scope.row(name, await self._database.fetchrow(self.SELECT_UNIT, id_of(name, "units")))
 
     LIST_UNITS = """
-    SELECT id, revision, display_name, region_code, parent_id, kind, enforcement, path
+    SELECT id, revision, display_name, region_code, parent_id, kind, enforcement, path AS unit_path
     FROM unit
     WHERE (region_code ^@ ANY($1::text[]) OR path ^@ ANY($2::text[]))
         AND ($3 = '' OR parent_id = $3)
@@ -170,7 +169,7 @@ class Store:
     async def units(self, call: Call, page: Page, parent_id: str, region_code: str) -> list[asyncpg.Record]:
         """List units within reach: all, directly below a parent, or within a region."""
         return await self._database.fetch(
-            self.LIST_UNITS, *reach_of(call), parent_id, region_code, page.after_key(), page.limit
+            self.LIST_UNITS, *call.scope.prefixes, parent_id, region_code, page.after_key(), page.limit
         )
 
     # People and posts.
@@ -183,27 +182,21 @@ class Store:
 
     async def create_person(self, call: Call, person: directory_pb2.Person) -> directory_pb2.Person:
         """Register a person of a unit within reach. The ledger keeps the number, not the name."""
+        unit_id = id_of(person.unit, "units", "person.unit")
         async with self._database.command(call) as tx:
-            unit = await self._unit_of(tx, person.unit, "person.unit")
-            call.scope.require(person.unit, unit["region_code"], unit["path"])
+            unit = call.scope.row(person.unit, await tx.fetchrow(self.SELECT_UNIT, unit_id))
             row = await tx.fetchone(
                 self.INSERT_PERSON,
                 call.new_id(),
                 person.display_name,
                 unit["id"],
                 unit["region_code"],
-                unit["path"],
+                unit["unit_path"],
             )
             created = messages.person_message(row)
             objects = [created.name, person.unit]
-            tx.record(Event("directory.person.registered", objects, {}, unit["region_code"], unit["path"]))
+            tx.record(Event("directory.person.registered", objects, {}, unit["region_code"], unit["unit_path"]))
             return tx.answer(created)
-
-    async def _unit_of(self, tx: Transaction, name: str, field: str) -> asyncpg.Record:
-        unit = await tx.fetchrow(self.SELECT_UNIT, id_of(name, "units", field))
-        if unit is None:
-            raise NotFound(name)
-        return unit
 
     SELECT_PERSON = """
     SELECT id, display_name, unit_id, region_code, unit_path
@@ -211,9 +204,9 @@ class Store:
     WHERE id = $1
     """
 
-    async def person(self, identifier: str) -> asyncpg.Record | None:
-        """Return a person, if there is one."""
-        return await self._database.fetchrow(self.SELECT_PERSON, identifier)
+    async def person(self, name: str, scope: Scope) -> asyncpg.Record:
+        """Return a person's row. Raises NotFound, also for one outside the scope."""
+        return scope.row(name, await self._database.fetchrow(self.SELECT_PERSON, id_of(name, "people")))
 
     INSERT_POST = """
     INSERT INTO post (id, unit_id, display_name, roles, reach, region_code, unit_path)
@@ -225,9 +218,12 @@ class Store:
         """Create a post. Nobody may create one that reaches further than his own."""
         roles = [messages.ROLE[role] for role in post.roles]
         reach = messages.REACH[post.reach]
+        unit_id = id_of(post.unit, "units", "post.unit")
         async with self._database.command(call) as tx:
-            unit = await self._unit_of(tx, post.unit, "post.unit")
-            _require_reach(call, post.unit, reach, unit["region_code"], unit["path"])
+            unit = await tx.fetchrow(self.SELECT_UNIT, unit_id)
+            if unit is None:
+                raise NotFound(post.unit)
+            _require_reach(call, post.unit, reach, unit["region_code"], unit["unit_path"])
             row = await tx.fetchone(
                 self.INSERT_POST,
                 call.new_id(),
@@ -236,12 +232,12 @@ class Store:
                 roles,
                 reach,
                 unit["region_code"],
-                unit["path"],
+                unit["unit_path"],
             )
             created = messages.post_message(row)
             payload = {"display_name": post.display_name, "roles": roles, "reach": reach}
             objects = [created.name, post.unit]
-            tx.record(Event("directory.post.created", objects, payload, unit["region_code"], unit["path"]))
+            tx.record(Event("directory.post.created", objects, payload, unit["region_code"], unit["unit_path"]))
             return tx.answer(created)
 
     LIST_POSTS = """
@@ -256,7 +252,7 @@ class Store:
 
     async def posts(self, call: Call, page: Page, unit_id: str) -> list[asyncpg.Record]:
         """List posts within reach, of one unit when it is given."""
-        return await self._database.fetch(self.LIST_POSTS, *reach_of(call), unit_id, page.after_key(), page.limit)
+        return await self._database.fetch(self.LIST_POSTS, *call.scope.prefixes, unit_id, page.after_key(), page.limit)
 
     # Appointments.
 
@@ -329,10 +325,7 @@ class Store:
         """End an appointment on a day, or at once. The lock on the post keeps its terms from overlapping."""
         identifier = id_of(name, "appointments")
         async with self._database.command(call) as tx:
-            found = await tx.fetchrow(self.SELECT_APPOINTMENT, identifier)
-            if found is None:
-                raise NotFound(name)
-            call.scope.require(name, found["region_code"], found["unit_path"])
+            found = call.scope.row(name, await tx.fetchrow(self.SELECT_APPOINTMENT, identifier))
             await tx.fetchrow(self.LOCK_POST, found["post_id"])
             row = await tx.fetchone(self.SELECT_APPOINTMENT, identifier)  # as it stands under the lock
             term = TermOfOffice(row["start_date"], row["end_date"])
@@ -360,7 +353,7 @@ class Store:
     async def appointments(self, call: Call, page: Page, post_id: str, person_id: str) -> list[asyncpg.Record]:
         """List appointments within reach, of one post or one person when given."""
         return await self._database.fetch(
-            self.LIST_APPOINTMENTS, *reach_of(call), post_id, person_id, page.after_key(), page.limit
+            self.LIST_APPOINTMENTS, *call.scope.prefixes, post_id, person_id, page.after_key(), page.limit
         )
 
     SELECT_HELD_POSTS = """
@@ -468,11 +461,6 @@ class Store:
             payload = {"from": call.now, "to": time}
             tx.record(Event("directory.clock.advanced", [], payload, region_code=""))
             return tx.answer(messages.clock_message(time, virtual=True))
-
-
-def reach_of(call: Call) -> tuple[list[str], list[str]]:
-    """Return the region and unit prefixes that a list is filtered by."""
-    return list(call.scope.regions), list(call.scope.unit_paths)
 
 
 def require_unmoved(field: str, given: str, stored: str) -> None:

@@ -40,8 +40,7 @@ class DutyService:
         wanted = request.responsibility_list
         unit = await self._unit(wanted.unit)
         region_code = unit.region.removeprefix("regions/")
-        if not call.scope.covers(region_code, unit.path):
-            raise NotFound(wanted.unit, hidden=True)
+        call.scope.require(wanted.unit, region_code, unit.path)
         if wanted.post:
             await self._require_post(wanted.unit, wanted.post)
         return await self._store.draft(call, wanted, region_code, unit.path)

@@ -11,7 +11,7 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import day_of
 from services.kit.db import Database, Transaction
-from services.kit.errors import AlreadyExists, NotFound, invalid, require_etag
+from services.kit.errors import AlreadyExists, invalid, require_etag
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import derived_id, id_of, optional_id
@@ -45,11 +45,7 @@ class DutyStore:
 
     async def responsibility_list(self, name: str, scope: Scope, field: str = "name") -> asyncpg.Record:
         """Return a list's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.row(self.SELECT_LIST, id_of(name, "responsibilityLists", field))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return scope.row(name, await self._database.row(self.SELECT_LIST, id_of(name, "responsibilityLists", field)))
 
     SELECT_HISTORY = """
         SELECT coalesce(max(version), 0) + 1 AS next_version, coalesce(bool_or(state = 'PUBLISHED'), false) AS published
@@ -119,10 +115,7 @@ class DutyStore:
     LOCK_LIST = "SELECT " + LIST_COLUMNS + " FROM responsibility_list l WHERE l.id = $1 FOR UPDATE"
 
     async def _lock(self, tx: Transaction, call: Call, name: str, etag: str = "") -> asyncpg.Record:
-        row = await tx.fetchrow(self.LOCK_LIST, id_of(name, "responsibilityLists"))
-        if row is None:
-            raise NotFound(name)
-        call.scope.require(name, row["region_code"], row["unit_path"])
+        row = call.scope.row(name, await tx.fetchrow(self.LOCK_LIST, id_of(name, "responsibilityLists")))
         require_etag(name, etag, row["revision"])
         return row
 
@@ -261,10 +254,7 @@ class DutyStore:
     async def acknowledge(self, call: Call, name: str) -> duty_pb2.Acknowledgement:
         """Note that the holder took note of a published list, once per person and version."""
         async with self._database.command(call) as tx:
-            of = await tx.fetchrow(self.SHARE_LIST, id_of(name, "responsibilityLists"))
-            if of is None:
-                raise NotFound(name)
-            call.scope.require(name, of["region_code"], of["unit_path"])
+            of = call.scope.row(name, await tx.fetchrow(self.SHARE_LIST, id_of(name, "responsibilityLists")))
             rules.check_holder(messages.version_of(of), call.posts, call.units)
             row = await tx.fetchrow(
                 self.INSERT_ACKNOWLEDGEMENT,
@@ -312,8 +302,7 @@ class DutyStore:
         """Return a page of lists, by id."""
         return await self._database.fetch(
             self.LIST_LISTS,
-            list(call.scope.regions),
-            list(call.scope.unit_paths),
+            *call.scope.prefixes,
             request.unit,
             request.post,
             duty_pb2.ListKind.Name(request.kind).removeprefix("LIST_KIND_"),
@@ -356,8 +345,7 @@ class DutyStore:
         """Return a page of acknowledgements, oldest first."""
         return await self._database.fetch(
             self.LIST_ACKNOWLEDGEMENTS,
-            list(call.scope.regions),
-            list(call.scope.unit_paths),
+            *call.scope.prefixes,
             optional_id(request.responsibility_list, "responsibilityLists", "responsibility_list"),
             request.person,
             after_time(page),

@@ -70,22 +70,16 @@ class InspectionStore:
 
     async def tour(self, name: str, scope: Scope) -> asyncpg.Record:
         """Return a tour's row, to its organiser. Raises NotFound, also for one outside the scope."""
-        row = await self._database.fetchrow(self.SELECT_TOUR, id_of(name, "tours"))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return scope.row(name, await self._database.fetchrow(self.SELECT_TOUR, id_of(name, "tours")))
 
     async def readable_tour(self, name: str, scope: Scope) -> asyncpg.Record:
         """Return a tour's row, to its organiser and to who answers for a target that its letter addresses."""
         identifier = id_of(name, "tours")
         row = await self._database.fetchrow(self.SELECT_TOUR, identifier)
-        if row is None:
-            raise NotFound(name)
-        if not scope.covers(row["region_code"], row["unit_path"]):
-            reach = (list(scope.regions), list(scope.unit_paths))
-            if not await self._database.fetchval(self.ADDRESSED_IN_SCOPE, identifier, *reach):
-                raise NotFound(name, hidden=True)
+        if row is None or scope.covers(row["region_code"], row["unit_path"]):
+            return scope.row(name, row)
+        if not await self._database.fetchval(self.ADDRESSED_IN_SCOPE, identifier, *scope.prefixes):
+            raise NotFound(name, hidden=True)
         return row
 
     SELECT_TARGETS = """
@@ -224,9 +218,7 @@ class InspectionStore:
         actor = outer.principal if outer else ""
         state = inspection_pb2.TourState.Name(after.state).removeprefix("TOUR_STATE_")
         async with self._database.command(call, outer) as tx:
-            before = await tx.fetchrow(self.LOCK_TOUR, identifier)
-            if before is None:
-                raise NotFound(request.name)
+            before = call.scope.row(request.name, await tx.fetchrow(self.LOCK_TOUR, identifier))
             require_seen(outer, request.name, before["revision"])
             payload: dict[str, object] = {"from": before["state"], "state": state}
             objects = [request.name, before["unit"]]
@@ -351,11 +343,7 @@ class InspectionStore:
 
     async def draw(self, name: str, scope: Scope) -> asyncpg.Record:
         """Return a draw's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.fetchrow(self.SELECT_DRAW, id_of(name, "draws"))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return scope.row(name, await self._database.fetchrow(self.SELECT_DRAW, id_of(name, "draws")))
 
     LOCK_WINDOW = """
         SELECT state, end_date, start_time, enforcement_unit, region_code, unit_path
@@ -484,8 +472,7 @@ class InspectionStore:
     ) -> tuple[list[asyncpg.Record], asyncpg.Record | None]:
         """Return a page of rows and, for the first page, the counts of the whole list."""
         filters = (
-            list(scope.regions),
-            list(scope.unit_paths),
+            *scope.prefixes,
             optional_id(request.tour, "tours", "tour"),
             request.target,
             optional_day(request, "from_date"),
@@ -551,11 +538,8 @@ class InspectionStore:
     ) -> list[asyncpg.Record]:
         """Return a page of tours."""
         state = inspection_pb2.TourState.Name(request.state).removeprefix("TOUR_STATE_") if request.state else ""
-        reach = (list(scope.regions), list(scope.unit_paths))
-        filters = (request.unit, request.coverage_term, state)
-        return await self._database.fetch(
-            self.LIST_TOURS, *reach, *filters, page.after_time(), page.after_key(1), page.limit
-        )
+        filters = (*scope.prefixes, request.unit, request.coverage_term, state)
+        return await self._database.fetch(self.LIST_TOURS, *filters, page.after_time(), page.after_key(1), page.limit)
 
 
 def _target(row: asyncpg.Record) -> rules.Target:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
+import asyncpg
+
 from services.kit.errors import NotFound, ServiceUnavailable
 
 CACHE_SECONDS = 4.0
@@ -42,6 +44,18 @@ class Scope:
         """Raise NotFound, the same as for an absent resource, when it lies outside."""
         if not self.covers(region_code, unit_path):
             raise NotFound(resource, hidden=True)
+
+    def row(self, resource: str, row: asyncpg.Record | None) -> asyncpg.Record:
+        """Return the row read for a resource. Raises NotFound, the same for one that is absent and one outside."""
+        if row is None:
+            raise NotFound(resource)
+        self.require(resource, row["region_code"], row["unit_path"])
+        return row
+
+    @property
+    def prefixes(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The prefixes of region codes and of unit paths, as a list's statement is given them."""
+        return self.regions, self.unit_paths
 
 
 EVERYWHERE = Scope(regions=("",), unit_paths=())

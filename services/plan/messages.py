@@ -20,9 +20,6 @@ TASK_COLUMNS = """
     t.reject_reason, t.supervision_case, t.region_code, t.unit_path
 """
 """In the order in which ``fill_task`` unpacks them; the last two are for the scope alone."""
-REGION_CODE, UNIT_PATH = 23, 24
-LIST_STATE = 25
-"""Where a statement adds the state of the task's list behind them."""
 
 
 def fill_task(row: Row, now: float, message: plan_pb2.Task) -> None:

@@ -10,7 +10,7 @@ from dutyloop.plan.v1 import plan_pb2
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.db import Database, Transaction
-from services.kit.errors import AlreadyExists, NotFound, require_etag
+from services.kit.errors import AlreadyExists, require_etag
 from services.kit.ledger import Event
 from services.kit.names import id_of
 from services.kit.paging import Page
@@ -49,10 +49,7 @@ class AnnualListStore:
     async def annual_list(self, name: str, scope: Scope, now: datetime, field: str = "name") -> asyncpg.Record:
         """Return a list's row with its counts. Raises NotFound, also for one outside the scope."""
         row = await self._database.fetchrow(self.SELECT_LIST, now, id_of(name, "annualTaskLists", field))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return scope.row(name, row)
 
     LIST_LISTS = (
         "SELECT "
@@ -79,8 +76,7 @@ class AnnualListStore:
         return await self._database.fetch(
             self.LIST_LISTS,
             call.now,
-            list(call.scope.regions),
-            list(call.scope.unit_paths),
+            *call.scope.prefixes,
             request.unit,
             request.post,
             request.year,
@@ -195,10 +191,7 @@ class AnnualListStore:
     async def publish(self, call: Call, name: str, etag: str) -> plan_pb2.AnnualTaskList:
         """Publish a draft and have its supervision started."""
         async with self._database.command(call) as tx:
-            before = await tx.fetchrow(self.LOCK_LIST, id_of(name, "annualTaskLists"))
-            if before is None:
-                raise NotFound(name)
-            call.scope.require(name, before["region_code"], before["unit_path"])
+            before = call.scope.row(name, await tx.fetchrow(self.LOCK_LIST, id_of(name, "annualTaskLists")))
             rules.check_publication(before["state"], before["editor"], call.principal)
             require_etag(name, etag, before["revision"])
             await tx.execute(self.PUBLISH, before["id"], call.principal, call.now)

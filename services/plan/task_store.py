@@ -11,13 +11,13 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import beijing_date, start_of
 from services.kit.db import Connection, Database, Transaction, at_once
-from services.kit.errors import DomainError, NotFound, invalid
+from services.kit.errors import DomainError, invalid
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import id_of, optional_id
 from services.kit.paging import Page
 from services.plan import messages, rules
-from services.plan.messages import LIST_STATE, REGION_CODE, TASK_COLUMNS, UNIT_PATH
+from services.plan.messages import TASK_COLUMNS
 from workflows.payloads import task_supervision
 
 # The tasks of a list: $1-$5 scope, annual list, unit, post; $6-$9 the filter; $10-$12 the page.
@@ -95,22 +95,17 @@ class TaskStore:
 
     async def task(self, name: str, scope: Scope) -> asyncpg.Record:
         """Return a task's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.row(self.SELECT_TASK, id_of(name, "tasks"))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row[REGION_CODE], row[UNIT_PATH])
-        return row
+        return scope.row(name, await self._database.row(self.SELECT_TASK, id_of(name, "tasks")))
 
     async def list_tasks(
         self, call: Call, request: plan_pb2.ListTasksRequest, wanted: rules.Filter, page: Page
     ) -> tuple[list[asyncpg.Record], int]:
         """Return a page of tasks, first due first, and on the first page the number of all that match."""
-        regions, paths = list(call.scope.regions), list(call.scope.unit_paths)
         list_id = optional_id(request.annual_task_list, "annualTaskLists", "annual_task_list")
-        of = (regions, paths, list_id, request.unit, request.post)
+        of = (*call.scope.prefixes, list_id, request.unit, request.post)
         conditions = (list(wanted.states), wanted.due_before, wanted.open_from, wanted.late)
         key = (after_due(page, wanted.due_from), page.after_key(1) if page.after else "", page.limit)
-        of_lists = bool(list_id or request.unit or request.post) or not regions
+        of_lists = bool(list_id or request.unit or request.post) or not call.scope.regions
         everything = wanted.is_open and not page.after
         statement = LIST_TASKS[of_lists, wanted.unfinished, everything]
         rows = await self._database.fetch(statement, *of, *conditions, *key)
@@ -125,7 +120,7 @@ class TaskStore:
     SELECT_REPORTED = (
         "SELECT "
         + TASK_COLUMNS
-        + ", l.state, asked.place FROM "
+        + ", l.state AS list_state, asked.place FROM "
         + ASKED
         + " JOIN task t USING (id) JOIN annual_task_list l ON l.id = t.annual_task_list_id"
     )
@@ -159,13 +154,11 @@ class TaskStore:
         self, connection: Connection, call: Call, request: plan_pb2.ReportProgressRequest, row: asyncpg.Record | None
     ) -> plan_pb2.Task | None:
         """Decide on the task as it was read; None when it has changed since."""
-        if row is None:
-            raise NotFound(request.name)
-        call.scope.require(request.name, row[REGION_CODE], row[UNIT_PATH])
+        row = call.scope.row(request.name, row)
         types, references = messages.evidence_columns(request.evidence)
         task = messages.task_message(row, call.now.timestamp())
         actor = rules.Actor(call.principal, call.posts, call.units)
-        refusal = rules.report_refusal(task, row[LIST_STATE], actor, request.etag, len(types))
+        refusal = rules.report_refusal(task, row["list_state"], actor, request.etag, len(types))
         if refusal is not None:
             raise refusal
         revision = int(task.etag)
@@ -246,7 +239,9 @@ class TaskStore:
     async def confirm(self, call: Call, name: str, etag: str) -> plan_pb2.Task:
         """Confirm a completion; the list's supervision is told where it waits for that."""
         async with self._database.command(call) as tx:
-            row = await tx.fetchrow(self.CONFIRM, id_of(name, "tasks"), *judge_of(call), call.now, etag)
+            row = await tx.fetchrow(
+                self.CONFIRM, id_of(name, "tasks"), *call.scope.prefixes, call.principal, call.now, etag
+            )
             if row is None:
                 raise await self._judge_refusal(tx, call, name, "confirm_completion", etag)
             task = self._record_task(tx, call, "confirmed", row, {"confirmer": call.principal})
@@ -273,7 +268,9 @@ class TaskStore:
     async def reject(self, call: Call, name: str, reason: str, etag: str) -> plan_pb2.Task:
         """Open a task again; its supervision is told when the term has passed meanwhile."""
         async with self._database.command(call) as tx:
-            row = await tx.fetchrow(self.REJECT, id_of(name, "tasks"), *judge_of(call), reason, etag)
+            row = await tx.fetchrow(
+                self.REJECT, id_of(name, "tasks"), *call.scope.prefixes, call.principal, reason, etag
+            )
             if row is None:
                 raise await self._judge_refusal(tx, call, name, "reject_completion", etag)
             payload = {"confirmer": call.principal, "reason": reason}
@@ -300,8 +297,8 @@ class TaskStore:
             f"plan.task.{happened}",
             [each for each in (task.name, task.annual_task_list, task.duty_item, task.post or task.unit) if each],
             {"overdue": task.overdue, **payload},
-            row[REGION_CODE],
-            row[UNIT_PATH],
+            row["region_code"],
+            row["unit_path"],
             workflow_id=task_supervision.workflow_id(task.annual_task_list.removeprefix("annualTaskLists/")),
         )
 
@@ -314,10 +311,7 @@ class TaskStore:
     """
 
     async def _standing(self, tx: Transaction, call: Call, name: str) -> rules.TaskStanding:
-        row = await tx.fetchrow(self.SELECT_STANDING, id_of(name, "tasks"))
-        if row is None:
-            raise NotFound(name)
-        call.scope.require(name, row["region_code"], row["unit_path"])
+        row = call.scope.row(name, await tx.fetchrow(self.SELECT_STANDING, id_of(name, "tasks")))
         return rules.TaskStanding(
             name=name,
             etag=str(row["revision"]),
@@ -403,9 +397,7 @@ class TaskStore:
         async with self._database.command(call) as tx:
             row = await tx.fetchrow(self.REMIND, identifier, kind, request.supervision_case)
             if row is None:
-                row = await tx.fetchrow(self.SELECT_TASK, [identifier])
-                if row is None:
-                    raise NotFound(request.task)
+                row = call.scope.row(request.task, await tx.fetchrow(self.SELECT_TASK, [identifier]))
                 return tx.answer(messages.task_message(row, call.now.timestamp()))
             happened = "overdue" if kind == "OVERDUE" else "reminded"
             return self._record_task(
@@ -413,14 +405,9 @@ class TaskStore:
             )
 
 
-def holder_of(call: Call) -> tuple[list[str], list[str], list[str], list[str]]:
+def holder_of(call: Call) -> tuple[Sequence[str], ...]:
     """Return scope, units and posts of a duty holder as statement arguments."""
-    return list(call.scope.regions), list(call.scope.unit_paths), list(call.units), list(call.posts)
-
-
-def judge_of(call: Call) -> tuple[list[str], list[str], str]:
-    """Return scope and person of a supervisor as statement arguments."""
-    return list(call.scope.regions), list(call.scope.unit_paths), call.principal
+    return *call.scope.prefixes, call.units, call.posts
 
 
 def after_due(page: Page, start: date) -> date:
