@@ -201,8 +201,8 @@ class AccountabilityStore:
                     workflow_id=accountability.workflow_id(identifier),
                 )
             )
-            answer = accountability_pb2.RecordCaseTransitionResponse()
-            return tx.answer(answer, outer=messages.accountability_message(row, call.now, answer.accountability_case))
+            case = messages.accountability_message(row, call.now)
+            return tx.answer(accountability_pb2.RecordCaseTransitionResponse(accountability_case=case), outer=case)
 
     INSERT_MEASURE = """
         INSERT INTO measure (id, accountability_case_id, kind, decision, target, target_unit, target_post,

@@ -91,11 +91,9 @@ def _stored_rung(stored: Mapping[str, Any]) -> Rung:
     return Rung(stored["kind"], stored["target"], Term(wait["amount"], wait["unit"]) if wait else None, stored["label"])
 
 
-def policy_message(
-    row: Row, into: accountability_pb2.EscalationPolicy | None = None
-) -> accountability_pb2.EscalationPolicy:
-    """Fill a message from a row of ``escalation_policy``."""
-    message = accountability_pb2.EscalationPolicy() if into is None else into
+def policy_message(row: Row) -> accountability_pb2.EscalationPolicy:
+    """Return the message for a row of ``escalation_policy``."""
+    message = accountability_pb2.EscalationPolicy()
     message.name = name_of("escalationPolicies", row["id"])
     message.code = row["code"]
     message.version = row["version"]
@@ -117,11 +115,9 @@ def policy_message(
     return message
 
 
-def supervision_message(
-    row: Row, now: datetime, into: accountability_pb2.SupervisionCase | None = None
-) -> accountability_pb2.SupervisionCase:
-    """Fill a message from a row of ``supervision_case``; the light is derived for ``now``."""
-    message = accountability_pb2.SupervisionCase() if into is None else into
+def supervision_message(row: Row, now: datetime) -> accountability_pb2.SupervisionCase:
+    """Return the message for a row of ``supervision_case``; the light is derived for ``now``."""
+    message = accountability_pb2.SupervisionCase()
     message.name = name_of("supervisionCases", row["id"])
     message.etag = str(row["revision"])
     message.display_name = row["display_name"]
@@ -159,11 +155,9 @@ def supervision_message(
     return message
 
 
-def accountability_message(
-    row: Row, now: datetime, into: accountability_pb2.AccountabilityCase | None = None
-) -> accountability_pb2.AccountabilityCase:
-    """Fill a message from a row of ``accountability_case``; while only the appeal window runs no light burns."""
-    message = accountability_pb2.AccountabilityCase() if into is None else into
+def accountability_message(row: Row, now: datetime) -> accountability_pb2.AccountabilityCase:
+    """Return the message for a row of ``accountability_case``; while only the appeal window runs no light burns."""
+    message = accountability_pb2.AccountabilityCase()
     message.name = name_of("accountabilityCases", row["id"])
     message.etag = str(row["revision"])
     message.subject = row["subject"]
@@ -211,9 +205,9 @@ def exemption_columns(exemption: accountability_pb2.Exemption) -> dict[str, Any]
     }
 
 
-def measure_message(row: Row, into: accountability_pb2.Measure | None = None) -> accountability_pb2.Measure:
-    """Fill a message from a row of ``measure``."""
-    message = accountability_pb2.Measure() if into is None else into
+def measure_message(row: Row) -> accountability_pb2.Measure:
+    """Return the message for a row of ``measure``."""
+    message = accountability_pb2.Measure()
     message.name = name_of("measures", row["id"])
     message.supervision_case = name_of("supervisionCases", row["supervision_case_id"])
     message.accountability_case = name_of("accountabilityCases", row["accountability_case_id"])

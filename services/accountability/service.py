@@ -66,13 +66,10 @@ class AccountabilityService:
         """List policies of the caller's scope and those that serve it from above."""
         page = page_of(request)
         rows = await self._supervision.list_policies(await self._own_regions(call), call.scope, request, page)
-        response = accountability_pb2.ListEscalationPoliciesResponse()
-        for row in rows[: page.size]:
-            messages.policy_message(row, response.escalation_policies.add())
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["region_code"], last["code"], str(last["version"])])
-        return response
+        shown, following = page.cut(rows, "region_code", "code", "version")
+        return accountability_pb2.ListEscalationPoliciesResponse(
+            escalation_policies=map(messages.policy_message, shown), next_page_token=following
+        )
 
     async def OpenSupervisionCase(
         self, request: accountability_pb2.OpenSupervisionCaseRequest, call: Call
@@ -124,13 +121,12 @@ class AccountabilityService:
         """List supervision cases."""
         page = page_of(request)
         rows, total = await self._supervision.list_cases(call, request, page)
-        response = accountability_pb2.ListSupervisionCasesResponse(total_size=total)
-        for row in rows[: page.size]:
-            messages.supervision_message(row, call.now, response.supervision_cases.add())
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["open_time"].isoformat(), last["id"]])
-        return response
+        shown, following = page.cut(rows, "open_time", "id")
+        return accountability_pb2.ListSupervisionCasesResponse(
+            supervision_cases=(messages.supervision_message(row, call.now) for row in shown),
+            next_page_token=following,
+            total_size=total,
+        )
 
     async def OpenAccountabilityCase(
         self, request: accountability_pb2.OpenAccountabilityCaseRequest, call: Call
@@ -210,13 +206,12 @@ class AccountabilityService:
         """List accountability cases."""
         page = page_of(request)
         rows, total = await self._accountability.list_cases(call, request, page)
-        response = accountability_pb2.ListAccountabilityCasesResponse(total_size=total)
-        for row in rows[: page.size]:
-            messages.accountability_message(row, call.now, response.accountability_cases.add())
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["open_time"].isoformat(), last["id"]])
-        return response
+        shown, following = page.cut(rows, "open_time", "id")
+        return accountability_pb2.ListAccountabilityCasesResponse(
+            accountability_cases=(messages.accountability_message(row, call.now) for row in shown),
+            next_page_token=following,
+            total_size=total,
+        )
 
     async def ListMeasures(
         self, request: accountability_pb2.ListMeasuresRequest, call: Call
@@ -224,13 +219,10 @@ class AccountabilityService:
         """List measures."""
         page = page_of(request)
         rows, total = await self._supervision.list_measures(call, request, page)
-        response = accountability_pb2.ListMeasuresResponse(total_size=total)
-        for row in rows[: page.size]:
-            messages.measure_message(row, response.measures.add())
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["measure_time"].isoformat(), last["id"]])
-        return response
+        shown, following = page.cut(rows, "measure_time", "id")
+        return accountability_pb2.ListMeasuresResponse(
+            measures=map(messages.measure_message, shown), next_page_token=following, total_size=total
+        )
 
     async def HandOnSupervisionCase(
         self, request: accountability_pb2.HandOnSupervisionCaseRequest, call: Call

@@ -428,8 +428,8 @@ class SupervisionStore:
                     workflow_id=supervision.workflow_id(identifier),
                 )
             )
-            answer = accountability_pb2.RecordCaseTransitionResponse()
-            return tx.answer(answer, outer=messages.supervision_message(row, call.now, answer.supervision_case))
+            case = messages.supervision_message(row, call.now)
+            return tx.answer(accountability_pb2.RecordCaseTransitionResponse(supervision_case=case), outer=case)
 
     INSERT_RUNG = (
         """

@@ -27,8 +27,6 @@ FOLLOW_POLL_SECONDS = 0.5
 SIGN_OF_LIFE_SECONDS = 15.0
 DEADLINE_MARGIN_SECONDS = 0.2
 """A follower's stream ends in good order this long before the deadline would cut it."""
-MAX_TREE_SIZE = 2**62
-"""Ledger entries of this family record what was refused."""
 
 
 class AuditService:
@@ -61,14 +59,14 @@ class AuditService:
             optional_time(request, "end_time"),
         )
         rows = await self._store.list_entries(
-            call.scope, max(after, _whole(page.after_key(default="-1"))), kept, page.limit, PAGE_BYTES
+            call.scope, max(after, page.after_number(default=-1)), kept, page.limit, PAGE_BYTES
         )
         response = audit_pb2.ListLedgerEntriesResponse()
         shown = rows[: page.size]
         for row in shown:
             entry_message(row, response.ledger_entries.add())
         if shown and shown[0]["found"] > len(shown):
-            response.next_page_token = page.token(page.size + 1, [str(shown[-1]["position"])])
+            response.next_page_token = page.token(shown[-1]["position"])
         return response
 
     async def GetLedgerEntry(self, request: audit_pb2.GetLedgerEntryRequest, call: Call) -> audit_pb2.LedgerEntry:
@@ -115,13 +113,9 @@ class AuditService:
         entries, workflow_id = await self._story(request, call)
         events, missing = await self._events(workflow_id)
         lines = timeline.tell(entries, events, request.case_name)
-        start = _whole(page.after_key(default="0"))
-        shown = lines[start : start + page.limit]
+        shown, following = page.part(lines)
         return audit_pb2.GetCaseTimelineResponse(
-            lines=shown[: page.size],
-            next_page_token=page.token(len(shown), [str(start + page.size)]),
-            workflow_id=workflow_id,
-            history_missing=missing,
+            lines=shown, next_page_token=following, workflow_id=workflow_id, history_missing=missing
         )
 
     async def _story(self, request: audit_pb2.GetCaseTimelineRequest, call: Call) -> tuple[list[Any], str]:
@@ -211,17 +205,6 @@ def own_entries(rows: Sequence[Any], name: str = "") -> list[Any]:
     told = [row for row in rows if not row["type"].startswith(REFUSALS)]
     about = [name] if name else next((row["objects"][:1] for row in told), [])
     return [row for row in told if row["objects"][:1] == about or timeline.is_own(row["type"], row["objects"], name)]
-
-
-def _whole(text: str) -> int:
-    """Read the number in a page token's key. Raises InvalidFields."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise invalid("page_token") from None
-    if not -1 <= number < MAX_TREE_SIZE:
-        raise invalid("page_token")
-    return number
 
 
 def build(database: Database, house: House) -> AuditService:

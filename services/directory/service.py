@@ -73,11 +73,8 @@ class DirectoryService:
         """List regions by code; regions are public facts, open to whoever holds a post."""
         page = page_of(request)
         rows = await self._store.regions(page, optional_id(request.parent, "regions", "parent"))
-        shown = rows[: page.size]
-        return directory_pb2.ListRegionsResponse(
-            regions=map(messages.region_message, shown),
-            next_page_token=page.token(len(rows), [shown[-1]["code"]] if shown else []),
-        )
+        shown, following = page.cut(rows, "code")
+        return directory_pb2.ListRegionsResponse(regions=map(messages.region_message, shown), next_page_token=following)
 
     async def CreateUnit(self, request: directory_pb2.CreateUnitRequest, call: Call) -> directory_pb2.Unit:
         """Create a unit."""
@@ -103,11 +100,8 @@ class DirectoryService:
         page = page_of(request)
         parent_id = optional_id(request.parent, "units", "parent")
         rows = await self._store.units(call, page, parent_id, optional_id(request.region, "regions", "region"))
-        shown = rows[: page.size]
-        return directory_pb2.ListUnitsResponse(
-            units=map(messages.unit_message, shown),
-            next_page_token=page.token(len(rows), [shown[-1]["id"]] if shown else []),
-        )
+        shown, following = page.cut(rows, "id")
+        return directory_pb2.ListUnitsResponse(units=map(messages.unit_message, shown), next_page_token=following)
 
     async def CreatePerson(self, request: directory_pb2.CreatePersonRequest, call: Call) -> directory_pb2.Person:
         """Register a person."""
@@ -127,11 +121,8 @@ class DirectoryService:
         """List posts within reach."""
         page = page_of(request)
         rows = await self._store.posts(call, page, optional_id(request.unit, "units", "unit"))
-        shown = rows[: page.size]
-        return directory_pb2.ListPostsResponse(
-            posts=map(messages.post_message, shown),
-            next_page_token=page.token(len(rows), [shown[-1]["id"]] if shown else []),
-        )
+        shown, following = page.cut(rows, "id")
+        return directory_pb2.ListPostsResponse(posts=map(messages.post_message, shown), next_page_token=following)
 
     async def Appoint(self, request: directory_pb2.AppointRequest, call: Call) -> directory_pb2.Appointment:
         """Appoint a person to a post."""
@@ -155,10 +146,9 @@ class DirectoryService:
         page = page_of(request)
         post_id = optional_id(request.post, "posts", "post")
         rows = await self._store.appointments(call, page, post_id, optional_id(request.person, "people", "person"))
-        shown = rows[: page.size]
+        shown, following = page.cut(rows, "id")
         return directory_pb2.ListAppointmentsResponse(
-            appointments=map(messages.appointment_message, shown),
-            next_page_token=page.token(len(rows), [shown[-1]["id"]] if shown else []),
+            appointments=map(messages.appointment_message, shown), next_page_token=following
         )
 
     async def CreateSite(self, request: directory_pb2.CreateSiteRequest, call: Call) -> directory_pb2.Site:
@@ -194,11 +184,8 @@ class DirectoryService:
         page = page_of(request)
         region_code = optional_id(request.region, "regions", "region")
         rows = await self._sites.sites(call, page, region_code, request.sector, messages.COLOUR[request.colour])
-        shown = rows[: page.size]
-        return directory_pb2.ListSitesResponse(
-            sites=map(messages.site_message, shown),
-            next_page_token=page.token(len(rows), [shown[-1]["id"]] if shown else []),
-        )
+        shown, following = page.cut(rows, "id")
+        return directory_pb2.ListSitesResponse(sites=map(messages.site_message, shown), next_page_token=following)
 
     async def PublishHolidayNotice(
         self, request: directory_pb2.PublishHolidayNoticeRequest, call: Call
@@ -222,12 +209,10 @@ class DirectoryService:
         self, request: directory_pb2.ListStatutoryClocksRequest, call: Call
     ) -> directory_pb2.ListStatutoryClocksResponse:
         """List the catalogued clocks; they are public facts, open to whoever holds a post."""
-        page = page_of(request)
-        start = max(0, page.after_number())
-        found = list(CLOCKS.values())[start : start + page.limit]
+        shown, following = page_of(request).part(list(CLOCKS.values()))
         return directory_pb2.ListStatutoryClocksResponse(
-            clocks=(messages.statutory_clock_message(clock, call.locale) for clock in found[: page.size]),
-            next_page_token=page.token(len(found), [str(start + page.size)]),
+            clocks=(messages.statutory_clock_message(clock, call.locale) for clock in shown),
+            next_page_token=following,
         )
 
     async def GetClock(self, request: directory_pb2.GetClockRequest, call: Call) -> directory_pb2.Clock:

@@ -7,9 +7,9 @@ from services.kit.db import Row
 from services.kit.names import name_of
 
 
-def list_message(row: Row, into: duty_pb2.ResponsibilityList | None = None) -> duty_pb2.ResponsibilityList:
-    """Fill a message from a row of ``responsibility_list`` with its counts."""
-    message = duty_pb2.ResponsibilityList() if into is None else into
+def list_message(row: Row) -> duty_pb2.ResponsibilityList:
+    """Return the message for a row of ``responsibility_list`` with its counts."""
+    message = duty_pb2.ResponsibilityList()
     message.name = name_of("responsibilityLists", row["id"])
     message.etag = str(row["revision"])
     message.kind = duty_pb2.ListKind.Value("LIST_KIND_" + row["kind"])
@@ -51,29 +51,31 @@ def version_of(row: Row) -> Version:
     )
 
 
-def item_message(row: Row, into: duty_pb2.DutyItem) -> None:
-    """Fill a message from a row of ``duty_item``."""
-    into.name = name_of("dutyItems", row["id"])
-    into.responsibility_list = name_of("responsibilityLists", row["list_id"])
-    into.number = row["number"]
-    into.text = row["text"]
-    into.law = row["law"]
-    into.article = row["article"]
-    into.type = duty_pb2.DutyType.Value("DUTY_TYPE_" + row["type"])
-    into.sector = row["sector"]
-    into.function = row["function"]
-    into.area = row["area"]
-    into.involvement = duty_pb2.Involvement.Value("INVOLVEMENT_" + row["involvement"])
-    into.recurrence = row["recurrence"]
-    into.expected_evidence.extend(
+def item_message(row: Row) -> duty_pb2.DutyItem:
+    """Return the message for a row of ``duty_item``."""
+    message = duty_pb2.DutyItem()
+    message.name = name_of("dutyItems", row["id"])
+    message.responsibility_list = name_of("responsibilityLists", row["list_id"])
+    message.number = row["number"]
+    message.text = row["text"]
+    message.law = row["law"]
+    message.article = row["article"]
+    message.type = duty_pb2.DutyType.Value("DUTY_TYPE_" + row["type"])
+    message.sector = row["sector"]
+    message.function = row["function"]
+    message.area = row["area"]
+    message.involvement = duty_pb2.Involvement.Value("INVOLVEMENT_" + row["involvement"])
+    message.recurrence = row["recurrence"]
+    message.expected_evidence.extend(
         duty_pb2.EvidenceType.Value("EVIDENCE_TYPE_" + each) for each in row["expected_evidence"]
     )
-    into.term_days = row["term_days"]
+    message.term_days = row["term_days"]
+    return message
 
 
-def acknowledgement_message(row: Row, into: duty_pb2.Acknowledgement | None = None) -> duty_pb2.Acknowledgement:
-    """Fill a message from a row of ``acknowledgement``."""
-    message = duty_pb2.Acknowledgement() if into is None else into
+def acknowledgement_message(row: Row) -> duty_pb2.Acknowledgement:
+    """Return the message for a row of ``acknowledgement``."""
+    message = duty_pb2.Acknowledgement()
     message.name = name_of("acknowledgements", row["id"])
     message.responsibility_list = name_of("responsibilityLists", row["list_id"])
     message.version = row["version"]

@@ -78,14 +78,8 @@ class DutyService:
         """List the items of a list."""
         page = page_of(request)
         of = await self._store.responsibility_list(request.responsibility_list, call.scope, "responsibility_list")
-        rows = await self._store.list_items(of["id"], page)
-        response = duty_pb2.ListDutyItemsResponse()
-        for row in rows[: page.size]:
-            messages.item_message(row, response.duty_items.add())
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["number_key"], last["id"]])
-        return response
+        shown, following = page.cut(await self._store.list_items(of["id"], page), "number_key", "id")
+        return duty_pb2.ListDutyItemsResponse(duty_items=map(messages.item_message, shown), next_page_token=following)
 
     async def SubmitResponsibilityList(
         self, request: duty_pb2.SubmitResponsibilityListRequest, call: Call
@@ -122,13 +116,10 @@ class DutyService:
     ) -> duty_pb2.ListResponsibilityListsResponse:
         """List responsibility lists."""
         page = page_of(request)
-        rows = await self._store.list_lists(call, request, page)
-        response = duty_pb2.ListResponsibilityListsResponse()
-        for row in rows[: page.size]:
-            messages.list_message(row, response.responsibility_lists.add())
-        if len(rows) > page.size:
-            response.next_page_token = page.token(len(rows), [rows[page.size - 1]["id"]])
-        return response
+        shown, following = page.cut(await self._store.list_lists(call, request, page), "id")
+        return duty_pb2.ListResponsibilityListsResponse(
+            responsibility_lists=map(messages.list_message, shown), next_page_token=following
+        )
 
     async def AcknowledgeResponsibilityList(
         self, request: duty_pb2.AcknowledgeResponsibilityListRequest, call: Call
@@ -142,13 +133,10 @@ class DutyService:
         """List acknowledgements."""
         page = page_of(request)
         rows = await self._store.list_acknowledgements(call, request, page)
-        response = duty_pb2.ListAcknowledgementsResponse()
-        for row in rows[: page.size]:
-            messages.acknowledgement_message(row, response.acknowledgements.add())
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["acknowledge_time"].isoformat(), last["id"]])
-        return response
+        shown, following = page.cut(rows, "acknowledge_time", "id")
+        return duty_pb2.ListAcknowledgementsResponse(
+            acknowledgements=map(messages.acknowledgement_message, shown), next_page_token=following
+        )
 
     async def _unit(self, unit: str) -> directory_pb2.Unit:
         request = directory_pb2.GetUnitRequest(name=unit)

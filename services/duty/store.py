@@ -1,7 +1,7 @@
 """Responsibility lists in PostgreSQL."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 
 import asyncpg
 
@@ -324,9 +324,7 @@ class DutyStore:
 
     async def list_items(self, list_id: str, page: Page) -> list[asyncpg.Record]:
         """Return a page of a list's items, by number."""
-        return await self._database.fetch(
-            self.LIST_ITEMS, list_id, page.after_key(0), page.after_key(1) if page.after else "", page.limit
-        )
+        return await self._database.fetch(self.LIST_ITEMS, list_id, page.after_key(), page.after_key(1), page.limit)
 
     LIST_ACKNOWLEDGEMENTS = """
         SELECT id, list_id, version, person, acknowledge_time
@@ -348,15 +346,7 @@ class DutyStore:
             *call.scope.prefixes,
             optional_id(request.responsibility_list, "responsibilityLists", "responsibility_list"),
             request.person,
-            after_time(page),
+            page.after_time(),
             page.after_key(1),
             page.limit,
         )
-
-
-def after_time(page: Page) -> datetime:
-    """Return the time after which a page starts. Raises InvalidFields on a token that holds none."""
-    try:
-        return datetime.fromisoformat(page.after_key(0, "1900-01-01T00:00:00+00:00"))
-    except ValueError:
-        raise invalid("page_token") from None

@@ -36,11 +36,9 @@ def transition_columns(request: hazard_pb2.RecordHazardTransitionRequest, before
     }
 
 
-def hazard_message(
-    row: Row | Mapping[str, Any], now: datetime, into: hazard_pb2.Hazard | None = None
-) -> hazard_pb2.Hazard:
+def hazard_message(row: Row | Mapping[str, Any], now: datetime) -> hazard_pb2.Hazard:
     """Fill a message from a row of ``hazard``; the light is derived for ``now``."""
-    message = hazard_pb2.Hazard() if into is None else into
+    message = hazard_pb2.Hazard()
     message.name = name_of("hazards", row["id"])
     message.etag = str(row["revision"])
     message.site = row["site"]
@@ -76,20 +74,20 @@ def hazard_message(
     return message
 
 
-def listed_message(row: Row, now: datetime, as_of: datetime | None, into: hazard_pb2.Hazard) -> hazard_pb2.Hazard:
+def listed_message(row: Row, now: datetime, as_of: datetime | None) -> hazard_pb2.Hazard:
     """Fill a message of a list; as of an earlier time, what came later is left out."""
-    hazard_message(row, now, into)
+    message = hazard_message(row, now)
     if as_of is None:
-        return into
+        return message
     written_off = row["write_off_time"] is not None and row["write_off_time"] < as_of
     if row["earlier_write_off_time"] is not None:
-        into.write_off_time.FromDatetime(row["earlier_write_off_time"])
-        into.write_off_reason = hazard_pb2.WRITE_OFF_REASON_REINSPECTED
-        into.state = hazard_pb2.HAZARD_STATE_WRITTEN_OFF
+        message.write_off_time.FromDatetime(row["earlier_write_off_time"])
+        message.write_off_reason = hazard_pb2.WRITE_OFF_REASON_REINSPECTED
+        message.state = hazard_pb2.HAZARD_STATE_WRITTEN_OFF
     elif not written_off:
         for later in ("write_off_time", "write_off_reason", "state", "due_time", "light"):
-            into.ClearField(later)
-    return into
+            message.ClearField(later)
+    return message
 
 
 def plan_columns(plan: hazard_pb2.RectificationPlan) -> dict[str, Any]:

@@ -134,16 +134,14 @@ class HazardService:
         page = page_of(request)
         as_of_date = optional_day(request, "as_of_date")
         as_of = None if as_of_date is None else end_of(as_of_date)
-        rows, counts = await self._store.list_hazards(call, request, as_of, page)
-        response = hazard_pb2.ListHazardsResponse()
-        for row in rows[: page.size]:
-            messages.listed_message(row, call.now, as_of, response.hazards.add())
-        if counts is not None:
-            response.total_size, response.site_count = counts["hazards"], counts["sites"]
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["open_time"].isoformat(), last["id"]])
-        return response
+        rows, hazards, sites = await self._store.list_hazards(call, request, as_of, page)
+        shown, following = page.cut(rows, "open_time", "id")
+        return hazard_pb2.ListHazardsResponse(
+            hazards=(messages.listed_message(row, call.now, as_of) for row in shown),
+            next_page_token=following,
+            total_size=hazards,
+            site_count=sites,
+        )
 
     async def ImportHazards(
         self, requests: AsyncIterator[hazard_pb2.ImportHazardsRequest], call: Call

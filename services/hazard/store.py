@@ -341,8 +341,8 @@ class HazardStore:
 
     async def list_hazards(
         self, call: Call, request: hazard_pb2.ListHazardsRequest, as_of: datetime | None, page: Page
-    ) -> tuple[list[asyncpg.Record], asyncpg.Record | None]:
-        """Return a page of rows and, for the first page, the counts of the whole list."""
+    ) -> tuple[list[asyncpg.Record], int, int]:
+        """Return a page of rows and, for the first page, how many hazards and sites the whole list has."""
         status = hazard_pb2.LedgerStatus.Name(request.status).removeprefix("LEDGER_STATUS_")
         grade = hazard_pb2.HazardGrade.Name(request.grade).removeprefix("HAZARD_GRADE_")
         disposition = hazard_pb2.Disposition.Name(request.disposition).removeprefix("DISPOSITION_")
@@ -356,10 +356,10 @@ class HazardStore:
             "" if grade == "UNSPECIFIED" else grade,
             "" if disposition == "UNSPECIFIED" else disposition,
         )
-        start = page.after_time(0)
-        rows = await self._database.fetch(self.LIST_HAZARDS, *filters, start, page.after_key(1), page.limit)
-        counts = None if page.after else await self._database.fetchrow(self.COUNT_HAZARDS, *filters)
-        return rows, counts
+        key = (page.after_time(), page.after_key(1), page.limit)
+        rows = await self._database.fetch(self.LIST_HAZARDS, *filters, *key)
+        hazards, sites = (0, 0) if page.after else await self._database.fetchone(self.COUNT_HAZARDS, *filters)
+        return rows, hazards, sites
 
 
 def _transition_event(

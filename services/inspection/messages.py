@@ -12,9 +12,9 @@ from services.kit.db import Row
 from services.kit.names import name_of
 
 
-def tour_message(row: Row, now: datetime, into: inspection_pb2.Tour | None = None) -> inspection_pb2.Tour:
-    """Fill a message from a row of ``tour`` with its derived columns; the light is derived for ``now``."""
-    message = inspection_pb2.Tour() if into is None else into
+def tour_message(row: Row, now: datetime) -> inspection_pb2.Tour:
+    """Return the message for a row of ``tour`` with its derived columns; the light is derived for ``now``."""
+    message = inspection_pb2.Tour()
     message.name = name_of("tours", row["id"])
     message.etag = str(row["revision"])
     message.display_name = row["display_name"]
@@ -118,9 +118,9 @@ def fill_assignments(into: Any, assignments: Sequence[draw.Assignment]) -> None:
         into.add(target=each.target, inspectors=each.inspectors)
 
 
-def visit_message(row: Row, into: inspection_pb2.Visit | None = None) -> inspection_pb2.Visit:
-    """Fill a message from a row of ``visit``."""
-    message = inspection_pb2.Visit() if into is None else into
+def visit_message(row: Row) -> inspection_pb2.Visit:
+    """Return the message for a row of ``visit``."""
+    message = inspection_pb2.Visit()
     message.name = name_of("visits", row["id"])
     message.tour = name_of("tours", row["tour_id"])
     message.target = row["target"]
@@ -160,12 +160,12 @@ def signature_columns(visit: inspection_pb2.Visit) -> list[dict[str, str]]:
     return [{"inspector": each.inspector, "reference": each.reference} for each in visit.signatures]
 
 
-def coverage_line(row: Row, into: inspection_pb2.CoverageLine) -> None:
-    """Fill a line of the coverage ledger."""
-    into.target = row["target"]
-    into.visit_count = row["visit_count"]
+def coverage_line(row: Row) -> inspection_pb2.CoverageLine:
+    """Return a line of the coverage ledger."""
+    line = inspection_pb2.CoverageLine(target=row["target"], visit_count=row["visit_count"])
     if row["last_visit_date"] is not None:
-        set_day(into.last_visit_date, row["last_visit_date"])
+        set_day(line.last_visit_date, row["last_visit_date"])
+    return line
 
 
 def _fill_letter(message: inspection_pb2.FeedbackLetter, stored: dict[str, Any]) -> None:

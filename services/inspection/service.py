@@ -115,16 +115,14 @@ class InspectionService:
     ) -> inspection_pb2.ListVisitsResponse:
         """List visits, oldest first."""
         page = page_of(request)
-        rows, counts = await self._store.list_visits(call.scope, request, page)
-        response = inspection_pb2.ListVisitsResponse()
-        for row in rows[: page.size]:
-            messages.visit_message(row, response.visits.add())
-        if counts is not None:
-            response.total_size, response.target_count = counts["visits"], counts["targets"]
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["visit_date"].isoformat(), last["id"]])
-        return response
+        rows, visits, targets = await self._store.list_visits(call.scope, request, page)
+        shown, following = page.cut(rows, "visit_date", "id")
+        return inspection_pb2.ListVisitsResponse(
+            visits=map(messages.visit_message, shown),
+            next_page_token=following,
+            total_size=visits,
+            target_count=targets,
+        )
 
     async def GetCoverage(
         self, request: inspection_pb2.GetCoverageRequest, call: Call
@@ -133,12 +131,13 @@ class InspectionService:
         page = page_of(request)
         await self._unit_in_scope(request.unit, call)
         rows, totals = await self._store.coverage(request.unit, request.coverage_term, page)
-        response = inspection_pb2.GetCoverageResponse(target_count=totals["targets"], covered_count=totals["covered"])
-        for row in rows[: page.size]:
-            messages.coverage_line(row, response.lines.add())
-        if len(rows) > page.size:
-            response.next_page_token = page.token(len(rows), [rows[page.size - 1]["target"]])
-        return response
+        shown, following = page.cut(rows, "target")
+        return inspection_pb2.GetCoverageResponse(
+            lines=map(messages.coverage_line, shown),
+            next_page_token=following,
+            target_count=totals["targets"],
+            covered_count=totals["covered"],
+        )
 
     async def IssueFeedbackLetter(
         self, request: inspection_pb2.IssueFeedbackLetterRequest, call: Call
@@ -185,14 +184,10 @@ class InspectionService:
     async def ListTours(self, request: inspection_pb2.ListToursRequest, call: Call) -> inspection_pb2.ListToursResponse:
         """List tours, oldest first."""
         page = page_of(request)
-        rows = await self._store.list_tours(call.scope, request, page)
-        response = inspection_pb2.ListToursResponse()
-        for row in rows[: page.size]:
-            messages.tour_message(row, call.now, response.tours.add())
-        if len(rows) > page.size:
-            last = rows[page.size - 1]
-            response.next_page_token = page.token(len(rows), [last["create_time"].isoformat(), last["id"]])
-        return response
+        shown, following = page.cut(await self._store.list_tours(call.scope, request, page), "create_time", "id")
+        return inspection_pb2.ListToursResponse(
+            tours=(messages.tour_message(row, call.now) for row in shown), next_page_token=following
+        )
 
     async def RecordTourTransition(
         self, request: inspection_pb2.RecordTourTransitionRequest, call: Call

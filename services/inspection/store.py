@@ -469,8 +469,8 @@ class InspectionStore:
 
     async def list_visits(
         self, scope: Scope, request: inspection_pb2.ListVisitsRequest, page: Page
-    ) -> tuple[list[asyncpg.Record], asyncpg.Record | None]:
-        """Return a page of rows and, for the first page, the counts of the whole list."""
+    ) -> tuple[list[asyncpg.Record], int, int]:
+        """Return a page of rows and, for the first page, how many visits and targets the whole list has."""
         filters = (
             *scope.prefixes,
             optional_id(request.tour, "tours", "tour"),
@@ -479,8 +479,8 @@ class InspectionStore:
             optional_day(request, "before_date"),
         )
         rows = await self._database.fetch(self.LIST_VISITS, *filters, page.after_date(), page.after_key(1), page.limit)
-        counts = None if page.after else await self._database.fetchrow(self.COUNT_VISITS, *filters)
-        return rows, counts
+        visits, targets = (0, 0) if page.after else await self._database.fetchone(self.COUNT_VISITS, *filters)
+        return rows, visits, targets
 
     COVERED_TARGETS = """
         WITH tours AS (

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any, TypeVar
 
 import orjson
 from google.protobuf.message import Message
@@ -13,9 +14,12 @@ from google.protobuf.message import Message
 from services.kit.crypto import digest
 from services.kit.errors import invalid
 
+T = TypeVar("T")
+
 DEFAULT_SIZE = 100
 MAX_SIZE = 1_000
 FINGERPRINT_BYTES = 6
+FIRST_DAY = date(1900, 1, 1)
 BEGINNING = "1900-01-01T00:00:00+00:00"
 
 
@@ -50,23 +54,45 @@ class Page:
             raise invalid("page_token")
         return time
 
-    def after_date(self, index: int = 0) -> date:
-        """Return part ``index`` as a day, in 1900 when none is given. Raises InvalidFields on a forged key."""
-        return _day(self.after_key(index, BEGINNING[:10]))
+    def after_date(self, index: int = 0, default: date = FIRST_DAY) -> date:
+        """Return part ``index`` as a day, the default when none is given. Raises InvalidFields on a forged key."""
+        try:
+            return date.fromisoformat(self.after_key(index)) if self.after else default
+        except ValueError:
+            raise invalid("page_token") from None
 
     def after_number(self, index: int = 0, default: int = 0) -> int:
-        """Return part ``index`` as a number of at most 64 bits. Raises InvalidFields on a forged key."""
-        text = self.after_key(index, str(default))
-        if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        """Return part ``index`` as a count of up to 18 digits, the default when none is given.
+
+        Raises InvalidFields on a forged key.
+        """
+        if not self.after:
+            return default
+        text = self.after_key(index)
+        if not re.fullmatch(r"[0-9]{1,18}", text):
             raise invalid("page_token")
         return int(text)
 
-    def token(self, rows: int, last_key: Sequence[str]) -> str:
-        """Return the next page's token when more than ``size`` rows were fetched, else the empty string."""
-        if rows <= self.size:
-            return ""
-        raw = orjson.dumps([self.fingerprint, *last_key])
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    def cut(self, rows: Sequence[Any], *columns: str) -> tuple[Sequence[Any], str]:
+        """Return the rows to show, and the next page's token when more were fetched, else the empty string.
+
+        ``columns`` are those of the key by which the list is ordered.
+        """
+        if len(rows) <= self.size:
+            return rows, ""
+        shown = rows[: self.size]
+        return shown, self.token(*(shown[-1][column] for column in columns))
+
+    def part(self, everything: Sequence[T]) -> tuple[Sequence[T], str]:
+        """Return the page of a list that is at hand whole, and the next page's token, '' at its end."""
+        start = self.after_number()
+        end = start + self.size
+        return everything[start:end], self.token(end) if end < len(everything) else ""
+
+    def token(self, *key: object) -> str:
+        """Return the token of the page that starts after a key."""
+        parts = [part.isoformat() if isinstance(part, date) else str(part) for part in key]
+        return base64.urlsafe_b64encode(orjson.dumps([self.fingerprint, *parts])).decode().rstrip("=")
 
 
 def page_of(request: Message) -> Page:
@@ -82,13 +108,6 @@ def page_of(request: Message) -> Page:
     content = filters.SerializeToString(deterministic=True)
     fingerprint = digest(request.DESCRIPTOR.full_name.encode() + content)[:FINGERPRINT_BYTES].hex()
     return Page(min(size or DEFAULT_SIZE, MAX_SIZE), _key_of(token, fingerprint), fingerprint)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise invalid("page_token") from None
 
 
 def _key_of(token: str, fingerprint: str) -> tuple[str, ...]:

@@ -91,9 +91,9 @@ def task_message(row: Row, now: float) -> plan_pb2.Task:
     return message
 
 
-def list_message(row: Row, into: plan_pb2.AnnualTaskList | None = None) -> plan_pb2.AnnualTaskList:
-    """Fill a message from a row of ``annual_task_list`` with its counts."""
-    message = plan_pb2.AnnualTaskList() if into is None else into
+def list_message(row: Row) -> plan_pb2.AnnualTaskList:
+    """Return the message for a row of ``annual_task_list`` with its counts."""
+    message = plan_pb2.AnnualTaskList()
     message.name = name_of("annualTaskLists", row["id"])
     message.etag = str(row["revision"])
     message.responsibility_list = row["responsibility_list"]

@@ -1,6 +1,7 @@
 """The plan service: annual task lists and their tasks."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
 from dutyloop.directory.v1 import directory_pb2
@@ -67,13 +68,10 @@ class PlanService:
     ) -> plan_pb2.ListAnnualTaskListsResponse:
         """List annual task lists."""
         page = page_of(request)
-        rows = await self._lists.list_lists(call, request, page)
-        response = plan_pb2.ListAnnualTaskListsResponse()
-        for row in rows[: page.size]:
-            messages.list_message(row, response.annual_task_lists.add())
-        if len(rows) > page.size:
-            response.next_page_token = page.token(len(rows), [rows[page.size - 1]["id"]])
-        return response
+        shown, following = page.cut(await self._lists.list_lists(call, request, page), "id")
+        return plan_pb2.ListAnnualTaskListsResponse(
+            annual_task_lists=map(messages.list_message, shown), next_page_token=following
+        )
 
     async def GetTask(self, request: plan_pb2.GetTaskRequest, call: Call) -> plan_pb2.Task:
         """Read one task."""
@@ -94,7 +92,7 @@ class PlanService:
         for row in rows[: page.size] if following else rows:
             messages.fill_task(row, now, tasks.add())
         if following:
-            response.next_page_token = page.token(len(rows), _key_of(tasks[-1]))
+            response.next_page_token = page.token(*_key_of(tasks[-1]))
         return response
 
     async def ReportProgress(self, request: plan_pb2.ReportProgressRequest, call: Call) -> plan_pb2.Task:
@@ -124,7 +122,7 @@ class PlanService:
             messages.fill_task(row, call.now.timestamp(), due.task)
             due.kind = plan_pb2.REMINDER_KIND_OVERDUE if due.task.overdue else plan_pb2.REMINDER_KIND_DUE_SOON
         if len(rows) > page.size:
-            response.next_page_token = page.token(len(rows), _key_of(response.due_tasks[-1].task))
+            response.next_page_token = page.token(*_key_of(response.due_tasks[-1].task))
         if following is not None:
             response.next_due_time.FromDatetime(following)
         return response
@@ -144,8 +142,8 @@ class PlanService:
         return [messages.item_of(each) async for each in listed]
 
 
-def _key_of(task: plan_pb2.Task) -> tuple[str, str]:
-    return day_of(task.due_date).isoformat(), task.name.removeprefix("tasks/")
+def _key_of(task: plan_pb2.Task) -> tuple[date, str]:
+    return day_of(task.due_date), task.name.removeprefix("tasks/")
 
 
 def build(database: Database, house: House) -> PlanService:

@@ -11,7 +11,7 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import beijing_date, start_of
 from services.kit.db import Connection, Database, Transaction, at_once
-from services.kit.errors import DomainError, invalid
+from services.kit.errors import DomainError
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import id_of, optional_id
@@ -104,7 +104,7 @@ class TaskStore:
         list_id = optional_id(request.annual_task_list, "annualTaskLists", "annual_task_list")
         of = (*call.scope.prefixes, list_id, request.unit, request.post)
         conditions = (list(wanted.states), wanted.due_before, wanted.open_from, wanted.late)
-        key = (after_due(page, wanted.due_from), page.after_key(1) if page.after else "", page.limit)
+        key = (page.after_date(default=wanted.due_from), page.after_key(1), page.limit)
         of_lists = bool(list_id or request.unit or request.post) or not call.scope.regions
         everything = wanted.is_open and not page.after
         statement = LIST_TASKS[of_lists, wanted.unfinished, everything]
@@ -370,8 +370,8 @@ class TaskStore:
             list_id,
             today,
             soon,
-            after_due(page, date.min),
-            page.after_key(1) if page.after else "",
+            page.after_date(default=date.min),
+            page.after_key(1),
             page.limit,
         )
         following: date | None = await self._database.fetchval(self.NEXT_DUE, list_id, today, soon)
@@ -408,13 +408,3 @@ class TaskStore:
 def holder_of(call: Call) -> tuple[Sequence[str], ...]:
     """Return scope, units and posts of a duty holder as statement arguments."""
     return *call.scope.prefixes, call.units, call.posts
-
-
-def after_due(page: Page, start: date) -> date:
-    """Return the due day after which a page starts. Raises InvalidFields on a token that holds none."""
-    if not page.after:
-        return start
-    try:
-        return date.fromisoformat(page.after_key(0))
-    except ValueError:
-        raise invalid("page_token") from None

@@ -1,6 +1,7 @@
 """Page tokens: opaque, bound to one list and its filters."""
 
 import base64
+from datetime import date
 
 import orjson
 import pytest
@@ -29,7 +30,7 @@ def sealed(*content: object) -> str:
 def token_of(request: directory_pb2.ListUnitsRequest, *key: str) -> str:
     """Return the token with which a list continues after ``key``."""
     page = page_of(request)
-    return page.token(page.limit, key)
+    return page.token(*key)
 
 
 @pytest.mark.parametrize(("asked", "given_size"), [(0, DEFAULT_SIZE), (1, 1), (1000, 1000), (2**31 - 1, MAX_SIZE)])
@@ -48,9 +49,21 @@ def test_a_list_continues_after_its_last_key() -> None:
     """Whoever pages through a list would meet rows twice or never."""
     request = directory_pb2.ListUnitsRequest(region="regions/13", page_size=2)
     page = page_of(request)
-    assert (page.after_key(), page.token(2, ["b"])) == ("", "")
-    request.page_token = page.token(3, ["b", "2"])
-    assert (page_of(request).after_key(0), page_of(request).after_key(1)) == ("b", "2")
+    rows = [{"id": name, "version": number, "day": date(2014, 6, number)} for number, name in enumerate("abc", 1)]
+    assert page.after_key() == ""
+    assert page.cut(rows[:2], "id") == (rows[:2], "")
+    shown, request.page_token = page.cut(rows, "id", "version", "day")
+    following = page_of(request)
+    assert shown == rows[:2]
+    assert (following.after_key(), following.after_number(1), following.after_date(2)) == ("b", 2, date(2014, 6, 2))
+
+
+def test_a_list_at_hand_is_paged_to_its_end() -> None:
+    """The last clock of the catalogue, or line of a case, would be left out, or an empty page follow."""
+    request = directory_pb2.ListUnitsRequest(page_size=2)
+    shown, request.page_token = page_of(request).part("abcd")
+    assert shown == "ab"
+    assert page_of(request).part("abcd") == ("cd", "")
 
 
 def test_another_page_size_continues_the_same_list() -> None:
@@ -114,10 +127,11 @@ def test_a_forged_time_is_refused_where_it_is_read() -> None:
 def test_forged_days_and_numbers_are_refused_where_they_are_read() -> None:
     """A token edited to hold no day or number would be answered with an internal error by lists in their order."""
     request = directory_pb2.ListUnitsRequest()
-    assert (page_of(request).after_date().year, page_of(request).after_number(0, 7)) == (1900, 7)
-    for forged in ("2014-06-31", "x", "", "9" * 19, "1.5", "²", "1_0", " 1"):
+    assert (page_of(request).after_date().year, page_of(request).after_number(0, -1)) == (1900, -1)
+    assert page_of(request).after_date(default=date.min) == date.min
+    for forged in ("2014-06-31", "x", "", "-12", "9" * 19, "1.5", "²", "1_0", " 1"):
         request.page_token = token_of(directory_pb2.ListUnitsRequest(), forged)
         assert refusal(lambda: page_of(request).after_date()) == "page_token malformed"
         assert refusal(lambda: page_of(request).after_number()) == "page_token malformed"
-    request.page_token = token_of(directory_pb2.ListUnitsRequest(), "2014-06-30", "-12")
-    assert (page_of(request).after_date(0).year, page_of(request).after_number(1)) == (2014, -12)
+    request.page_token = token_of(directory_pb2.ListUnitsRequest(), "2014-06-30", "12")
+    assert (page_of(request).after_date(0).year, page_of(request).after_number(1)) == (2014, 12)
