@@ -96,17 +96,6 @@ def require_roles(roles: Sequence[int]) -> None:
             raise invalid(f"post.roles[{index}]", "duplicate")
 
 
-def fields_to_change(paths: Sequence[str], changeable: Collection[str], given: Iterable[str]) -> frozenset[str]:
-    """Return the fields an update changes: those of its mask, or every changeable one that is set.
-
-    Raises InvalidFields when the mask names a field that cannot be changed.
-    """
-    for path in paths:
-        if path not in changeable:
-            raise invalid("update_mask", "not_in_mask")
-    return frozenset(paths) or frozenset(given) & frozenset(changeable)
-
-
 @dataclass(frozen=True, slots=True)
 class TermOfOffice:
     """The days a post is held: ``start`` inclusive, ``end`` exclusive or None while it lasts."""

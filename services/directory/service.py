@@ -20,6 +20,7 @@ from services.kit.dates import beijing_date, day_of, optional_day, time_of
 from services.kit.db import Database
 from services.kit.errors import Disabled, NotFound, invalid
 from services.kit.imports import run_import
+from services.kit.masks import changed_fields
 from services.kit.names import id_of, name_of, optional_id
 from services.kit.paging import page_of
 from services.kit.registers import from_register
@@ -82,14 +83,8 @@ class DirectoryService:
 
     async def UpdateUnit(self, request: directory_pb2.UpdateUnitRequest, call: Call) -> directory_pb2.Unit:
         """Change a unit's display name, kind or enforcement mark."""
-        unit = request.unit
-        changes = rules.fields_to_change(
-            request.update_mask.paths, UNIT_CHANGEABLE, [field for field in UNIT_CHANGEABLE if getattr(unit, field)]
-        )
-        for field in ("display_name", "kind"):
-            if field in changes and not getattr(unit, field):
-                raise invalid(f"unit.{field}", "required")
-        return await self._store.update_unit(call, unit, changes)
+        changes = changed_fields(request, "unit", UNIT_CHANGEABLE, required=("display_name", "kind"))
+        return await self._store.update_unit(call, request.unit, changes)
 
     async def GetUnit(self, request: directory_pb2.GetUnitRequest, call: Call) -> directory_pb2.Unit:
         """Read a unit within reach."""
@@ -158,13 +153,8 @@ class DirectoryService:
 
     async def UpdateSite(self, request: directory_pb2.UpdateSiteRequest, call: Call) -> directory_pb2.Site:
         """Change a site's display name, sector, colour or unit."""
-        site = request.site
-        changes = rules.fields_to_change(
-            request.update_mask.paths, SITE_CHANGEABLE, [field for field in SITE_CHANGEABLE if getattr(site, field)]
-        )
-        if "display_name" in changes and not site.display_name:
-            raise invalid("site.display_name", "required")
-        return await self._sites.update_site(call, site, changes)
+        changes = changed_fields(request, "site", SITE_CHANGEABLE, required=("display_name",))
+        return await self._sites.update_site(call, request.site, changes)
 
     async def ImportSites(
         self, requests: AsyncIterator[directory_pb2.ImportSitesRequest], call: Call

@@ -11,7 +11,6 @@ from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, 
 from services.kit.recurrence import is_recurrence
 
 MAX_TERM_DAYS = 366
-UPDATABLE = ("display_name", "effective_date")
 FIGURES = re.compile(r"\d+")
 FIGURE_WIDTH = 20
 

@@ -6,16 +6,19 @@ from typing import Any
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
-from services.duty import messages, rules
+from services.duty import messages
 from services.duty.imports import Areas, item_importer
 from services.duty.store import DutyStore
 from services.kit.call import Call
 from services.kit.db import Database
-from services.kit.errors import InvalidFields, NotFound, Violation, invalid
+from services.kit.errors import InvalidFields, NotFound, invalid
 from services.kit.imports import run_import
+from services.kit.masks import changed_fields
 from services.kit.offices import Offices
 from services.kit.paging import page_of
 from services.kit.serve import House
+
+CHANGEABLE = ("display_name", "effective_date")
 
 
 class DutyService:
@@ -49,20 +52,8 @@ class DutyService:
         self, request: duty_pb2.UpdateResponsibilityListRequest, call: Call
     ) -> duty_pb2.ResponsibilityList:
         """Change a draft."""
-        wanted = request.responsibility_list
-        fields = tuple(request.update_mask.paths) or tuple(
-            field for field in rules.UPDATABLE if field in {each.name for each, _ in wanted.ListFields()}
-        )
-        violations = [Violation("update_mask", "not_in_mask") for field in fields if field not in rules.UPDATABLE]
-        present = {each.name for each, _ in wanted.ListFields()}
-        violations += [
-            Violation(f"responsibility_list.{field}", "required")
-            for field in fields
-            if field in rules.UPDATABLE and field not in present
-        ]
-        if violations:
-            raise InvalidFields(*violations)
-        return await self._store.edit(call, wanted, fields)
+        changes = changed_fields(request, "responsibility_list", CHANGEABLE, required=CHANGEABLE)
+        return await self._store.edit(call, request.responsibility_list, changes)
 
     async def ImportDutyItems(
         self, stream: AsyncIterator[duty_pb2.ImportDutyItemsRequest], call: Call

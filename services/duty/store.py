@@ -1,6 +1,5 @@
 """Responsibility lists in PostgreSQL."""
 
-from collections.abc import Sequence
 from datetime import date
 
 import asyncpg
@@ -152,7 +151,7 @@ class DutyStore:
     )
 
     async def edit(
-        self, call: Call, wanted: duty_pb2.ResponsibilityList, fields: Sequence[str]
+        self, call: Call, wanted: duty_pb2.ResponsibilityList, changes: frozenset[str]
     ) -> duty_pb2.ResponsibilityList:
         """Change a draft's title or effective date."""
         async with self._database.command(call) as tx:
@@ -160,13 +159,13 @@ class DutyStore:
             version = messages.version_of(before)
             rules.check_state(version, "DRAFT", "edit_list")
             effective_date: date = before["effective_date"]
-            if "effective_date" in fields:
+            if "effective_date" in changes:
                 effective_date = day_of(wanted.effective_date)
                 if before["predecessor_id"]:
                     predecessor = await tx.fetchone(self.LOCK_LIST, before["predecessor_id"])
                     if effective_date <= predecessor["effective_date"]:
                         raise invalid("responsibility_list.effective_date", "not_after_start")
-            title = wanted.display_name if "display_name" in fields else before["display_name"]
+            title = wanted.display_name if "display_name" in changes else before["display_name"]
             row = await tx.fetchone(self.UPDATE_LIST, before["id"], title, effective_date, call.principal)
             return self._record(tx, "edited", row)
 

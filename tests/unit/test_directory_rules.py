@@ -174,29 +174,7 @@ def test_unnamed_and_repeated_roles_are_refused(roles: list[int], index: int, pr
     assert problem_of(refused) == (f"post.roles[{index}]", problem)
 
 
-# Updates
-
-
-CHANGEABLE = ("display_name", "kind", "enforcement")
-
-
-def test_the_mask_decides_what_changes() -> None:
-    """A client that cleared one field would change others it merely sent along."""
-    assert rules.fields_to_change(["kind"], CHANGEABLE, ["display_name"]) == {"kind"}
-
-
-def test_without_a_mask_what_is_set_changes() -> None:
-    """An update without a mask would change nothing, or clear what was left out."""
-    assert rules.fields_to_change([], CHANGEABLE, ["display_name"]) == {"display_name"}
-    assert rules.fields_to_change([], CHANGEABLE, []) == frozenset()
-
-
-@pytest.mark.parametrize("path", ["name", "region", "path", "etag", "*", "", "display_name.x"])
-def test_a_mask_cannot_name_what_never_changes(path: str) -> None:
-    """A unit could be moved out of its region by an update."""
-    with pytest.raises(InvalidFields) as refused:
-        rules.fields_to_change(["display_name", path], CHANGEABLE, [])
-    assert problem_of(refused) == ("update_mask", "not_in_mask")
+# Codes in use
 
 
 def test_a_code_in_use_is_refused_and_an_empty_one_is_not() -> None:
