@@ -26,6 +26,7 @@ from services.kit.clients import Clients
 from services.kit.dates import beijing_date, optional_day, optional_time, start_of, time_of
 from services.kit.directory import Directory
 from services.kit.errors import NotFound, invalid
+from services.kit.names import code_of
 from services.kit.offices import Offices, pages
 from services.kit.paging import MAX_SIZE
 from workflows.payloads import Term
@@ -97,10 +98,8 @@ class References:
 
     async def require_post_of(self, unit: str, post: str, field: str) -> None:
         """Raise InvalidFields unless the post is one of the unit's."""
-        async for each in self._offices.posts(unit):
-            if each.name == post:
-                return
-        raise invalid(field, "unknown_reference")
+        if not await self._offices.has_post(unit, post):
+            raise invalid(field, "unknown_reference")
 
     async def holder_of(self, post: str, now: datetime) -> str:
         """Return who holds a post today, '' while it is vacant."""
@@ -200,7 +199,7 @@ class References:
 
     async def _require_reach(self, call: Call, found: Any, field: str) -> None:
         """Answer the same for what lies out of reach as for what does not exist."""
-        region_code = found.region.removeprefix("regions/")
+        region_code = code_of(found.region)
         if call.scope.covers(region_code):
             return
         path = (await self.place(found.unit, field)).unit_path if getattr(found, "unit", "") else ""

@@ -15,7 +15,7 @@ from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Repeated, require_seen
 from services.kit.errors import NotFound, require_etag
 from services.kit.ledger import Event
-from services.kit.names import id_of, name_of
+from services.kit.names import code_of, id_of, name_of
 from services.kit.own_calls import own_call
 from services.kit.paging import Page
 from workflows.payloads import supervision
@@ -209,7 +209,7 @@ class SupervisionStore:
             self.LIST_POLICIES,
             list(scope.regions),
             own_regions,
-            request.region.removeprefix("regions/"),
+            code_of(request.region),
             request.code,
             request.all_versions,
             page.after_key(0),

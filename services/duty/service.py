@@ -11,6 +11,7 @@ from services.duty.imports import Areas, item_importer
 from services.duty.store import DutyStore
 from services.kit.call import Call
 from services.kit.db import Database
+from services.kit.directory import Directory
 from services.kit.errors import InvalidFields, NotFound, invalid
 from services.kit.imports import run_import
 from services.kit.masks import changed_fields
@@ -29,6 +30,7 @@ class DutyService:
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
         self._clients = house.clients
+        self._directory = Directory(house.clients)
         self._offices = Offices(house.clients.call, house.clients.directory)
         self._store = DutyStore(database)
 
@@ -41,12 +43,11 @@ class DutyService:
     ) -> duty_pb2.ResponsibilityList:
         """Draft a list."""
         wanted = request.responsibility_list
-        unit = await self._unit(wanted.unit)
-        region_code = unit.region.removeprefix("regions/")
-        call.scope.require(wanted.unit, region_code, unit.path)
-        if wanted.post:
-            await self._require_post(wanted.unit, wanted.post)
-        return await self._store.draft(call, wanted, region_code, unit.path)
+        place = await self._directory.place(wanted.unit)
+        call.scope.require(wanted.unit, place.region_code, place.path)
+        if wanted.post and not await self._offices.has_post(wanted.unit, wanted.post):
+            raise invalid("responsibility_list.post", "unknown_reference")
+        return await self._store.draft(call, wanted, place)
 
     async def UpdateResponsibilityList(
         self, request: duty_pb2.UpdateResponsibilityListRequest, call: Call
@@ -128,17 +129,6 @@ class DutyService:
         return duty_pb2.ListAcknowledgementsResponse(
             acknowledgements=map(messages.acknowledgement_message, shown), next_page_token=following
         )
-
-    async def _unit(self, unit: str) -> directory_pb2.Unit:
-        request = directory_pb2.GetUnitRequest(name=unit)
-        found: directory_pb2.Unit = await self._clients.call(self._clients.directory.GetUnit, request)
-        return found
-
-    async def _require_post(self, unit: str, post: str) -> None:
-        async for each in self._offices.posts(unit):
-            if each.name == post:
-                return
-        raise invalid("responsibility_list.post", "unknown_reference")
 
     async def _with_areas(
         self,

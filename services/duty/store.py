@@ -10,6 +10,7 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import day_of
 from services.kit.db import Database, Transaction
+from services.kit.directory import UnitPlace
 from services.kit.errors import AlreadyExists, invalid, require_etag
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
@@ -72,7 +73,7 @@ class DutyStore:
     """
 
     async def draft(
-        self, call: Call, wanted: duty_pb2.ResponsibilityList, region_code: str, unit_path: str
+        self, call: Call, wanted: duty_pb2.ResponsibilityList, place: UnitPlace
     ) -> duty_pb2.ResponsibilityList:
         """Create a draft; one with a predecessor starts with its items."""
         identifier = call.new_id()
@@ -97,8 +98,8 @@ class DutyStore:
                 wanted.display_name,
                 wanted.unit,
                 wanted.post,
-                region_code,
-                unit_path,
+                place.region_code,
+                place.path,
                 effective_date,
                 predecessor_id or None,
                 history["next_version"],

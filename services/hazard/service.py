@@ -18,7 +18,7 @@ from services.kit.directory import Directory
 from services.kit.errors import NotFound, invalid, require_etag
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
-from services.kit.names import id_of
+from services.kit.names import code_of, id_of
 from services.kit.paging import page_of
 from services.kit.registers import from_register
 from services.kit.serve import House
@@ -184,7 +184,7 @@ class HazardService:
         except NotFound:
             raise NotFound(site) from None  # the same answer as for a site out of reach
         unit_path = await self._unit_path(found.unit, field) if found.unit else ""
-        return Place(site, found.region.removeprefix("regions/"), found.unit, unit_path)
+        return Place(site, code_of(found.region), found.unit, unit_path)
 
     async def _unit_path(self, unit: str, field: str) -> str:
         try:

@@ -10,6 +10,7 @@ from services.inspection.rules import SITES, Inspector, Target
 from services.kit.access import Scope
 from services.kit.clients import Clients
 from services.kit.errors import NotFound, invalid
+from services.kit.names import code_of
 
 CONCURRENT_LOOKUPS = 16
 """Well below the calls that a process reserves for its own services."""
@@ -52,10 +53,10 @@ class Places:
         if not name.startswith(SITES):
             unit = await self.own_unit(name)
             enterprise = unit.kind == directory_pb2.UNIT_KIND_ENTERPRISE
-            return Target(name, unit.region.removeprefix("regions/"), name, unit.path, enterprise)
+            return Target(name, code_of(unit.region), name, unit.path, enterprise)
         site = await self._ask(self._clients.directory.GetSite, directory_pb2.GetSiteRequest(name=name))
         path = (await self.own_unit(site.unit)).path if site.unit else ""
-        return Target(name, site.region.removeprefix("regions/"), site.unit, path, enterprise=True)
+        return Target(name, code_of(site.region), site.unit, path, enterprise=True)
 
     async def targets(self, names: Sequence[str], field: str) -> list[Target]:
         """Return every target, in order."""
@@ -76,7 +77,7 @@ class Places:
             unit_paths=tuple(post.unit_path for post in posts if post.unit_path),
         )
         unit = await self.unit(found.unit, field)
-        return Inspector(person, found.unit, unit.path, bool(posts), unit.region.removeprefix("regions/"), reach)
+        return Inspector(person, found.unit, unit.path, bool(posts), code_of(unit.region), reach)
 
     async def inspectors(self, people: Sequence[str], field: str) -> list[Inspector]:
         """Return every person, in order."""

@@ -16,7 +16,7 @@ from services.kit.db import Database, Row, outer_of
 from services.kit.errors import NotFound, UnfitReference, invalid, require_etag
 from services.kit.imports import run_import
 from services.kit.legacy_sites import LegacySites
-from services.kit.names import id_of
+from services.kit.names import code_of, id_of
 from services.kit.paging import page_of
 from services.kit.registers import from_register
 from services.kit.serve import House
@@ -254,7 +254,7 @@ class InspectionService:
 
     async def _organiser(self, tour: inspection_pb2.Tour, places: Places, call: Call) -> Organiser:
         unit = await places.own_unit(tour.unit)
-        region_code = unit.region.removeprefix("regions/")
+        region_code = code_of(unit.region)
         call.scope.require(tour.unit, region_code, unit.path)
         path = ""
         if tour.enforcement_unit:
@@ -266,7 +266,7 @@ class InspectionService:
     async def _enforcement_path(self, unit: str, region_code: str, places: Places, call: Call, field: str) -> str:
         """Return the path of an enforcement body within reach, or of one that has the region within its own."""
         found = await places.unit(unit, field)
-        own_region = found.region.removeprefix("regions/")
+        own_region = code_of(found.region)
         if not (region_code.startswith(own_region) or call.scope.covers(own_region, found.path)):
             raise invalid(field, "unknown_reference")
         if not found.enforcement:
@@ -276,7 +276,7 @@ class InspectionService:
 
     async def _unit_in_scope(self, name: str, call: Call) -> None:
         unit = await Places(self._clients).own_unit(name)
-        call.scope.require(name, unit.region.removeprefix("regions/"), unit.path)
+        call.scope.require(name, code_of(unit.region), unit.path)
 
 
 def build(database: Database, house: House) -> InspectionService:

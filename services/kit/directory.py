@@ -15,6 +15,7 @@ from services.kit.clients import Clients
 from services.kit.dates import day_of
 from services.kit.errors import invalid
 from services.kit.holidays import WorkCalendar, calendar_in_force, entered_notice
+from services.kit.names import code_of
 from services.kit.offices import Length
 
 CALENDAR_SECONDS = 2.0
@@ -64,7 +65,7 @@ class Directory:
             found = await self._clients.call(self._clients.directory.GetUnit, request)
             if len(self._places) >= PLACES:
                 self._places.clear()
-            known = self._places[unit] = UnitPlace(found.region.removeprefix("regions/"), found.path)
+            known = self._places[unit] = UnitPlace(code_of(found.region), found.path)
         return known
 
     async def _current(self) -> WorkCalendar:

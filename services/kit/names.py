@@ -30,6 +30,11 @@ def name_of(collection: str, identifier: str | None) -> str:
     return f"{collection}/{identifier}" if identifier else ""
 
 
+def code_of(region: str) -> str:
+    """Return the code of a region that is named, '' of the whole country."""
+    return region.removeprefix("regions/")
+
+
 def derived_id(*parts: str) -> str:
     """Return a 16-character id that the same parts always give (80 bits of SHA-256)."""
     bits = int.from_bytes(hashlib.sha256("\x1f".join(parts).encode()).digest()[:10])

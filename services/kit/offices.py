@@ -58,6 +58,13 @@ class Offices:
         request = directory_pb2.ListPostsRequest(page_size=MAX_SIZE, unit=unit)
         return pages(self.ask, self.directory.ListPosts, request, "posts")
 
+    async def has_post(self, unit: str, post: str) -> bool:
+        """Tell whether a post is one of a unit's."""
+        async for each in self.posts(unit):
+            if each.name == post:
+                return True
+        return False
+
     async def heads(self, unit: str, day: date) -> AsyncIterator[tuple[str, str]]:
         """Yield each post that answers for a unit and is held on a day, with its holder."""
         async for post in self.posts(unit):

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from dutyloop.directory.v1 import directory_pb2
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.kit.call import Call
 from services.kit.dates import day_of, optional_day
 from services.kit.db import Database
+from services.kit.directory import Directory
 from services.kit.errors import UnfitReference
 from services.kit.offices import pages
 from services.kit.paging import MAX_SIZE, page_of
@@ -27,6 +27,7 @@ class PlanService:
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
         self._clients = house.clients
+        self._directory = Directory(house.clients)
         self._lists = AnnualListStore(database)
         self._tasks = TaskStore(database)
         self._cases = house.cases(database)
@@ -40,12 +41,12 @@ class PlanService:
     ) -> plan_pb2.AnnualTaskList:
         """Generate a year's tasks."""
         of = await self._published_list(request.responsibility_list)
-        unit = await self._clients.call(self._clients.directory.GetUnit, directory_pb2.GetUnitRequest(name=of.unit))
-        call.scope.require(of.name, of.region.removeprefix("regions/"), unit.path)
+        place = await self._directory.place(of.unit)
+        call.scope.require(of.name, place.region_code, place.path)
         rules.check_source(of, request.year, call.now)
         items = await self._items(of.name)
         schedule = rules.schedule(items, request.year, day_of(of.effective_date))
-        return await self._lists.generate(call, of, unit.path, request.year, schedule)
+        return await self._lists.generate(call, of, place, request.year, schedule)
 
     async def PublishAnnualTaskList(
         self, request: plan_pb2.PublishAnnualTaskListRequest, call: Call

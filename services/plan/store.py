@@ -10,6 +10,7 @@ from dutyloop.plan.v1 import plan_pb2
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.db import Database, Transaction
+from services.kit.directory import UnitPlace
 from services.kit.errors import AlreadyExists, require_etag
 from services.kit.ledger import Event
 from services.kit.names import id_of
@@ -119,12 +120,11 @@ class AnnualListStore:
         self,
         call: Call,
         of: duty_pb2.ResponsibilityList,
-        unit_path: str,
+        place: UnitPlace,
         year: int,
         schedule: rules.Schedule,
     ) -> plan_pb2.AnnualTaskList:
         """Write the draft of a holder's year with all its tasks; an earlier draft of that year is replaced."""
-        region_code = of.region.removeprefix("regions/")
         async with self._database.command(call) as tx:
             written = await tx.fetchrow(
                 self.UPSERT_LIST,
@@ -134,8 +134,8 @@ class AnnualListStore:
                 year,
                 of.unit,
                 of.post,
-                region_code,
-                unit_path,
+                place.region_code,
+                place.path,
                 call.principal,
                 call.now,
                 schedule.task_count,
@@ -149,8 +149,8 @@ class AnnualListStore:
                 written["id"],
                 of.unit,
                 of.post,
-                region_code,
-                unit_path,
+                place.region_code,
+                place.path,
                 [item.name.removeprefix("dutyItems/") for item in schedule.items],
                 [item.title for item in schedule.items],
                 [item.recurrence for item in schedule.items],
