@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio.client import Client
@@ -11,7 +12,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 from services.kit import logs, temporal
 from services.kit.clients import Clients
 from services.kit.directory import Directory
-from services.kit.process import run_until_told
+from services.kit.process import once_up, run_until_told
 from services.kit.settings import Settings
 from workflows.accountability_case import AccountabilityCase
 from workflows.activities.accountability import AccountabilityActivities
@@ -28,7 +29,6 @@ WORKFLOWS: Sequence[type] = (Rectification, SupervisionCase, AccountabilityCase,
 CACHED_WORKFLOWS = 2_000
 """Some 60 KiB each: about 120 MiB at most."""
 SHUTDOWN_GRACE = timedelta(seconds=30)
-CONNECT_ATTEMPTS = 30
 
 
 def activities_of(clients: Clients) -> list[Any]:
@@ -84,22 +84,10 @@ def worker(client: Client, clients: Clients, task_queue: str) -> Worker:
     )
 
 
-async def connected(settings: Settings) -> Client:
-    """Connect to Temporal, waiting half a minute for a server that is still starting."""
-    for attempt in range(CONNECT_ATTEMPTS):
-        try:
-            return await temporal.connect(settings, lazy=False)
-        except RuntimeError:
-            if attempt == CONNECT_ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(1)
-    raise AssertionError("unreachable: the last attempt raises")
-
-
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Poll until ``stop`` is set; then let what is in flight finish."""
     clients = Clients(settings, "worker")
-    client = await connected(settings)
+    client = await once_up(partial(temporal.connect, settings, lazy=False), RuntimeError)
     async with worker(client, clients, settings.temporal_task_queue):
         logs.logger().info("working", task_queue=settings.temporal_task_queue)
         await stop.wait()

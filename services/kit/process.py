@@ -1,15 +1,28 @@
-"""The body of a process: settings, log, event loop, and the signals that end it."""
+"""The body of a process: settings, log, event loop, what it waits for, and the signals that end it."""
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import uvloop
 
 from services.kit import logs
 from services.kit.settings import Settings
 from services.kit.settings import settings as read_settings
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 30
+
+
+async def once_up(connect: Callable[[], Awaitable[T]], *down: type[Exception]) -> T:
+    """Connect, waiting half a minute for a server that is still starting: ``down`` is what it raises until then."""
+    for _ in range(PATIENCE_SECONDS - 1):
+        try:
+            return await connect()
+        except down:
+            await asyncio.sleep(1)
+    return await connect()
 
 
 def run_until_told(job: Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]) -> None:

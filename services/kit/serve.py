@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from temporalio.client import Client
@@ -19,12 +20,11 @@ from services.kit.clock import ReadClock, wall_clock
 from services.kit.dates import time_of
 from services.kit.db import Database
 from services.kit.housekeeping import keep_house
-from services.kit.process import run_until_told
+from services.kit.process import once_up, run_until_told
 from services.kit.settings import Settings, required
 from services.kit.tokens import TokenVerifier, load_trusted_keys
 
 SERVICES = ("directory", "duty", "plan", "inspection", "hazard", "accountability", "audit")
-DATABASE_ATTEMPTS = 30
 GC_ALLOCATIONS = 10_000
 """Net new objects between collections of the youngest generation."""
 
@@ -84,18 +84,6 @@ def load(name: str) -> Callable[[Database, House], HostedService]:
     return factory
 
 
-async def _connect(settings: Settings, name: str) -> Database:
-    """Open a service's pool, waiting half a minute for a database that is still starting."""
-    for attempt in range(DATABASE_ATTEMPTS):
-        try:
-            return await db.connect(settings, name)
-        except db.UNREACHABLE:
-            if attempt == DATABASE_ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(1)
-    raise AssertionError("unreachable: the last attempt raises")
-
-
 async def _keep_running(loop: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
     """Run a loop beside the calls. One that fails ends the process, which would else keep half of its promises."""
     try:
@@ -113,7 +101,7 @@ async def serve(settings: Settings, names: Sequence[str], stop: asyncio.Event) -
     """
     clients = Clients(settings, names[0] if len(names) == 1 else "host")
     house = House(settings, clients, await temporal.connect(settings) if settings.codec_keys_file else None)
-    databases = [await _connect(settings, name) for name in names]
+    databases = [await once_up(partial(db.connect, settings, name), *db.UNREACHABLE) for name in names]
     services = [load(name)(database, house) for name, database in zip(names, databases, strict=True)]
     clock: ReadClock = wall_clock
     if settings.virtual_time:
