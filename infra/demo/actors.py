@@ -2,34 +2,19 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from dutyloop.accountability.v1 import accountability_pb2
-from dutyloop.audit.v1 import audit_pb2
-from dutyloop.directory.v1 import directory_pb2
-from dutyloop.duty.v1 import duty_pb2
-from dutyloop.hazard.v1 import hazard_pb2
-from dutyloop.inspection.v1 import inspection_pb2
-from dutyloop.plan.v1 import plan_pb2
 from services.kit.clients import channel_to
+from services.kit.contexts import CONTEXTS
 from services.kit.errors import DomainError, from_rpc_error
 from services.kit.settings import settings
 from services.kit.tokens import TokenSigner
 
-CONTEXTS: Mapping[str, Any] = {
-    "directory": directory_pb2,
-    "duty": duty_pb2,
-    "plan": plan_pb2,
-    "inspection": inspection_pb2,
-    "hazard": hazard_pb2,
-    "accountability": accountability_pb2,
-    "audit": audit_pb2,
-}
 CALL_SECONDS = 60.0
 RETRY_SECONDS = 0.5
 RETRIES = 240
@@ -56,8 +41,7 @@ class Stage:
         """Return the callable and descriptor of ``context.Method``."""
         if name not in self._methods:
             context, _, method_name = name.partition(".")
-            file = CONTEXTS[context].DESCRIPTOR
-            (service,) = file.services_by_name.values()
+            service = CONTEXTS[context].service
             method = service.methods_by_name[method_name]
             path = f"/{service.full_name}/{method_name}"
             factory: Any

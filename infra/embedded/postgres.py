@@ -19,9 +19,7 @@ from infra.embedded.postgres_cluster import SERVER_ENVIRONMENT, SUPERUSER, Clust
 from infra.embedded.postgres_leftovers import end_previous_server
 from infra.embedded.postgres_programs import binaries_for, wheel_version
 from infra.embedded.postgres_roles import (
-    AUDITOR,
     DATABASE,
-    OWNER,
     ROLES,
     SERVICE_ROLES,
     Connection,
@@ -38,6 +36,7 @@ from infra.embedded.process import (
     while_alive,
     write_private,
 )
+from services.kit.contexts import AUDITOR, OWNER
 
 __all__ = ["AUDITOR", "DATABASE", "OWNER", "ROLES", "SERVICE_ROLES", "EmbeddedPostgres"]
 

@@ -7,11 +7,10 @@ from typing import TypeAlias
 import asyncpg
 
 from infra.embedded.process import write_private
+from services.kit.contexts import AUDITOR, CONTEXTS, OWNER
 
 DATABASE = "dutyloop"
-OWNER = "dutyloop_owner"
-SERVICE_ROLES = ("directory", "duty", "plan", "inspection", "hazard", "accountability", "audit")
-AUDITOR = "auditor"
+SERVICE_ROLES = tuple(CONTEXTS)
 ROLES = (OWNER, *SERVICE_ROLES, AUDITOR)
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -33,9 +32,7 @@ _CREATE_DATABASE = """CREATE DATABASE dutyloop OWNER dutyloop_owner"""
 
 _DATABASE_RIGHTS = """
 REVOKE ALL ON DATABASE dutyloop, postgres, template1 FROM PUBLIC;
-GRANT CONNECT ON DATABASE dutyloop
-    TO directory, duty, plan, inspection, hazard, accountability, audit, auditor;
-"""
+GRANT CONNECT ON DATABASE dutyloop TO """ + ", ".join((*SERVICE_ROLES, AUDITOR))
 
 _SCHEMA_RIGHTS = """REVOKE ALL ON SCHEMA public FROM PUBLIC"""
 

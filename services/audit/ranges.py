@@ -19,8 +19,8 @@ import uvloop
 
 from services.audit.express import BATCH, COPY_BATCHES, SEPARATOR, Express
 from services.audit.rows import COPY_SEQUENCED, Problem, RowChecker
+from services.kit.contexts import AUDITOR
 
-AUDITOR = "auditor"
 CONNECT_SECONDS = 10.0
 SESSION = {
     "timezone": "UTC",

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from services.audit import checkpoints, merkle
 from services.audit.checkpoints import CheckpointFile, NoteError, SignedHead
-from services.audit.ranges import AUDITOR, CheckedRange, Checker, Connection, Helper, Here, Login, session
+from services.audit.ranges import CheckedRange, Checker, Connection, Helper, Here, Login, session
 from services.audit.rows import COPY_UNSEQUENCED, MAX_PROBLEMS, Problem, RowChecker
+from services.kit.contexts import AUDITOR, CONTEXTS
 from services.kit.db import role_password
 from services.kit.failures import Failure
-from services.kit.migrate import SCHEMAS
 from services.kit.settings import Settings, required
 
 RANGE = 32_768
@@ -329,7 +329,7 @@ class _Run:
 async def check_receipts(login: Login, found: Verification) -> None:
     """Look every receipt up that a service stored with an answer: what was acknowledged must be here."""
     async with session(login) as connection:
-        schemas = [row["schemaname"] for row in await connection.fetch(SCHEMAS_WITH_COMMANDS, list(SCHEMAS))]
+        schemas = [row["schemaname"] for row in await connection.fetch(SCHEMAS_WITH_COMMANDS, list(CONTEXTS))]
         for schema in schemas:
             await connection.execute("SELECT set_config('search_path', $1, true)", schema)
             found.receipts += await connection.fetchval(COUNT_RECEIPTS)

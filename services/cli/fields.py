@@ -19,8 +19,9 @@ from dutyloop.kit.v1 import kit_pb2
 from services.cli.bodies import ValueProblem, json_of, put_json
 from services.cli.words import LOCALE, label, say
 from services.kit.catalogue import LOCALES, describe_value
+from services.kit.contexts import CONTEXTS
 from services.kit.dates import BEIJING, set_day
-from services.kit.policy import ANY_RESOURCE, CONTEXTS
+from services.kit.policy import ANY_RESOURCE
 
 OWN = frozenset({"request_id", "page_size", "page_token", "update_mask", "business_time"})
 """Fields that the command line fills itself, and the worker's clock, which people never send."""
@@ -141,8 +142,8 @@ def kinds() -> Mapping[str, str]:
 
 
 def _resources() -> Iterator[resource_pb2.ResourceDescriptor]:
-    for module in CONTEXTS:
-        for message in module.DESCRIPTOR.message_types_by_name.values():
+    for context in CONTEXTS.values():
+        for message in context.file.message_types_by_name.values():
             extensions: Any = message.GetOptions().Extensions
             resource = extensions[resource_pb2.resource]
             if resource.type:

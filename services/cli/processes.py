@@ -25,6 +25,7 @@ from services.cli.words import say, worded
 from services.directory.bootstrap import bootstrap
 from services.kit import migrate as migrations
 from services.kit import serve as hosting
+from services.kit.contexts import CONTEXTS
 from services.kit.failures import Failure
 from services.kit.settings import settings
 from workflows import worker as worker_process
@@ -260,10 +261,10 @@ def serve(
     everything: Annotated[bool, typer.Option("--all", help=say("全部服务", "every service"))] = False,
 ) -> None:
     """Serve the named services, or all, in this process."""
-    chosen = list(hosting.SERVICES) if everything else list(names or [])
-    unknown = sorted(set(chosen) - set(hosting.SERVICES))
+    chosen = list(CONTEXTS) if everything else list(names or [])
+    unknown = sorted(set(chosen) - set(CONTEXTS))
     if not chosen or unknown:
-        known = ", ".join(hosting.SERVICES)
+        known = ", ".join(CONTEXTS)
         fail(say(f"请给出服务名（{known}）", f"name services out of {known}"), Exit.USAGE)
     hosting.run(chosen)
     leave(Exit.OK)

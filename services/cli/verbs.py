@@ -10,23 +10,9 @@ from itertools import islice
 from typing import Annotated, Any, cast
 
 import typer
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
-from dutyloop.accountability.v1 import accountability_pb2
-from dutyloop.accountability.v1.accountability_pb2_grpc import AccountabilityServiceStub
-from dutyloop.audit.v1 import audit_pb2
-from dutyloop.audit.v1.audit_pb2_grpc import AuditServiceStub
-from dutyloop.directory.v1 import directory_pb2
-from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
-from dutyloop.duty.v1 import duty_pb2
-from dutyloop.duty.v1.duty_pb2_grpc import DutyServiceStub
-from dutyloop.hazard.v1 import hazard_pb2
-from dutyloop.hazard.v1.hazard_pb2_grpc import HazardServiceStub
-from dutyloop.inspection.v1 import inspection_pb2
-from dutyloop.inspection.v1.inspection_pb2_grpc import InspectionServiceStub
-from dutyloop.plan.v1 import plan_pb2
-from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from services.cli.cells import yes_or_no
 from services.cli.connection import CALL_SECONDS, Connection
 from services.cli.fields import NUMBERS, Leaf, leaves, message_class, metavar_of
@@ -34,22 +20,11 @@ from services.cli.frame import FramedTyper
 from services.cli.output import as_dict, err, out, print_json
 from services.cli.tables import look_up, print_list, print_message
 from services.cli.words import hint, label, say, worded
+from services.kit.contexts import CONTEXTS
 from services.kit.errors import RETRYABLE_AFTER_SECONDS, DeadlinePassed, DomainError, Internal
 from services.kit.methods import METHODS
 from services.kit.paging import MAX_SIZE
 
-SERVICES: Mapping[str, tuple[ServiceDescriptor, type]] = {
-    "directory": (directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"], DirectoryServiceStub),
-    "duty": (duty_pb2.DESCRIPTOR.services_by_name["DutyService"], DutyServiceStub),
-    "plan": (plan_pb2.DESCRIPTOR.services_by_name["PlanService"], PlanServiceStub),
-    "inspection": (inspection_pb2.DESCRIPTOR.services_by_name["InspectionService"], InspectionServiceStub),
-    "hazard": (hazard_pb2.DESCRIPTOR.services_by_name["HazardService"], HazardServiceStub),
-    "accountability": (
-        accountability_pb2.DESCRIPTOR.services_by_name["AccountabilityService"],
-        AccountabilityServiceStub,
-    ),
-    "audit": (audit_pb2.DESCRIPTOR.services_by_name["AuditService"], AuditServiceStub),
-}
 RETRYABLE: tuple[type[DomainError], ...] = (*RETRYABLE_AFTER_SECONDS, DeadlinePassed, Internal)
 """Refusals after which the same request, with the same id, may be sent again."""
 
@@ -113,14 +88,14 @@ class Verb:
 def find_method(method: str) -> tuple[MethodDescriptor, type]:
     """Return a method's descriptor and its service's stub. Raises typer.BadParameter."""
     service, _, name = method.partition(".")
-    known = SERVICES.get(service)
-    found = known[0].methods_by_name.get(name) if known else None
+    known = CONTEXTS.get(service)
+    found = known.service.methods_by_name.get(name) if known else None
     if known is None or found is None:
-        available = ", ".join(known[0].methods_by_name if known else SERVICES)
+        available = ", ".join(known.service.methods_by_name if known else CONTEXTS)
         raise typer.BadParameter(
             say(f"没有方法 {method}（可用：{available}）", f"no method {method}; there are {available}")
         )
-    return found, known[1]
+    return found, known.stub
 
 
 def sub_app(app: typer.Typer, name: str, words: tuple[str, str], verbs: Sequence[Verb]) -> typer.Typer:

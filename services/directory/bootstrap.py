@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 from dutyloop.directory.v1 import directory_pb2
 from services.kit import db
 from services.kit.call import Call
+from services.kit.contexts import OWNER
 from services.kit.db import Database, Repeated
 from services.kit.ledger import Event
-from services.kit.migrate import OWNER
 from services.kit.own_calls import own_call
 from services.kit.settings import Settings
 

@@ -3,21 +3,19 @@
 File names say when they run: ``0002_pre_…`` before the new code is deployed, ``0003_post_…`` after.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
+from services.kit.contexts import CONTEXTS, OWNER
 from services.kit.crypto import digest
 from services.kit.db import role_password
 from services.kit.failures import Failure
 from services.kit.settings import Settings, required
 
-OWNER = "dutyloop_owner"
 SERVICES_DIR = Path(__file__).resolve().parent.parent
-SCHEMAS = ("audit", "directory", "duty", "plan", "inspection", "hazard", "accountability")
-"""audit first: its migrations create the ledger that the others are granted."""
 LOCK_KEY = 7_302_117_401
 """Advisory lock held while migrating, so that two processes cannot migrate at once."""
 
@@ -52,7 +50,7 @@ def migrations_of(schema: str) -> Sequence[Migration]:
     ]
 
 
-async def migrate(settings: Settings, *, schemas: Sequence[str] = SCHEMAS) -> list[str]:
+async def migrate(settings: Settings, *, schemas: Iterable[str] = CONTEXTS) -> list[str]:
     """Apply what is missing; return the names applied. Raises MigrationError when an applied file was edited."""
     try:
         connection = await asyncpg.connect(

@@ -17,18 +17,11 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.message import Message
 
-from dutyloop.accountability.v1 import accountability_pb2
-from dutyloop.audit.v1 import audit_pb2
-from dutyloop.directory.v1 import directory_pb2
-from dutyloop.duty.v1 import duty_pb2
-from dutyloop.hazard.v1 import hazard_pb2
-from dutyloop.inspection.v1 import inspection_pb2
-from dutyloop.plan.v1 import plan_pb2
 from dutyloop.policy.v1 import policy_pb2
+from services.kit.contexts import CONTEXTS
 from services.kit.errors import InvalidFields, Violation
 from services.kit.names import ID
 
-CONTEXTS = (directory_pb2, duty_pb2, plan_pb2, inspection_pb2, hazard_pb2, accountability_pb2, audit_pb2)
 DEFAULT_MAX_CHARACTERS = 1_000
 DEFAULT_MAX_ELEMENTS = 1_000
 MAX_NAME_CHARACTERS = 200
@@ -133,8 +126,8 @@ def resource_patterns() -> dict[str, re.Pattern[str]]:
     """Map each resource type to the pattern of its names, from every loaded dutyloop proto."""
 
     patterns: dict[str, re.Pattern[str]] = {}
-    for module in CONTEXTS:
-        for message in module.DESCRIPTOR.message_types_by_name.values():
+    for context in CONTEXTS.values():
+        for message in context.file.message_types_by_name.values():
             resource = _resource(message)
             if resource.type:
                 expression = "|".join(re.sub(r"\{\w+\}", ID.pattern, pattern) for pattern in resource.pattern)

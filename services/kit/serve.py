@@ -24,7 +24,6 @@ from services.kit.process import once_up, run_until_told
 from services.kit.settings import Settings, required
 from services.kit.tokens import TokenVerifier, load_trusted_keys
 
-SERVICES = ("directory", "duty", "plan", "inspection", "hazard", "accountability", "audit")
 GC_ALLOCATIONS = 10_000
 """Net new objects between collections of the youngest generation."""
 

@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from dutyloop.policy.v1 import policy_pb2
+from services.kit.contexts import CONTEXTS
 from services.kit.policy import (
     ANY_RESOURCE,
-    CONTEXTS,
     DEFAULT_MAX_CHARACTERS,
     DEFAULT_MAX_ELEMENTS,
     MethodRule,
@@ -53,8 +53,8 @@ class Mistake:
 def collections() -> dict[str, str]:
     """Map every resource type to its collection, for example "dutyloop/Unit" to "units"."""
     found = {}
-    for module in CONTEXTS:
-        for message in module.DESCRIPTOR.message_types_by_name.values():
+    for context in CONTEXTS.values():
+        for message in context.file.message_types_by_name.values():
             resource = _resource(message)
             if resource.type:
                 found[resource.type] = resource.pattern[0].partition("/")[0]

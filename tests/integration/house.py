@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,9 +34,10 @@ from infra.embedded.temporal import EmbeddedTemporal
 from services.directory.bootstrap import bootstrap
 from services.kit import temporal as kit_temporal
 from services.kit.clients import channel_to
+from services.kit.contexts import CONTEXTS
 from services.kit.db import role_password
-from services.kit.policy import CONTEXTS, MethodRule, method_rules
-from services.kit.serve import SERVICES, serve
+from services.kit.policy import MethodRule, method_rules
+from services.kit.serve import serve
 from services.kit.server import RECEIPT_KEY
 from services.kit.settings import Settings, required
 from services.kit.tokens import PERSON_ISSUER, SERVICE_ISSUER, WORKER, TokenSigner
@@ -59,15 +60,12 @@ Answer = TypeVar("Answer", bound=Message)
 
 def hosted_services() -> tuple[str, ...]:
     """Return the services that exist; each is hosted from the day its ``service.py`` does."""
-    return tuple(name for name in SERVICES if (SERVICES_DIR / name / "service.py").is_file())
+    return tuple(name for name in CONTEXTS if (SERVICES_DIR / name / "service.py").is_file())
 
 
-def service_descriptors(names: Sequence[str] = SERVICES) -> Iterator[ServiceDescriptor]:
-    """Yield the descriptor of each named service."""
-    for module in CONTEXTS:
-        for service in module.DESCRIPTOR.services_by_name.values():
-            if service.full_name.split(".")[1] in names:
-                yield service
+def service_descriptors(names: Iterable[str] = CONTEXTS) -> Iterator[ServiceDescriptor]:
+    """Return the descriptor of each named service."""
+    return (CONTEXTS[name].service for name in names)
 
 
 def method_descriptor(path: str) -> MethodDescriptor:
@@ -76,7 +74,7 @@ def method_descriptor(path: str) -> MethodDescriptor:
     return next(each for each in service_descriptors() if each.full_name == service).methods_by_name[name]
 
 
-def rules_of(names: Sequence[str] = SERVICES) -> dict[str, MethodRule]:
+def rules_of(names: Iterable[str] = CONTEXTS) -> dict[str, MethodRule]:
     """Return the rule of every method of the named services, by its path."""
     return {rule.path: rule for service in service_descriptors(names) for rule in method_rules(service)}
 

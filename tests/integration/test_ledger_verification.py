@@ -28,6 +28,7 @@ from services.audit.verify import Verification
 from services.kit import db, ledger
 from services.kit.access import EVERYWHERE, Scope
 from services.kit.call import Call
+from services.kit.contexts import AUDITOR
 from services.kit.crypto import load_signing_key
 from services.kit.db import Database
 from services.kit.policy import method_rules
@@ -186,7 +187,7 @@ async def test_checkpoints_of_an_earlier_key_verify(book: Ledger, tmp_path: Path
 
 async def test_regular_entries_take_the_express_lane(book: Ledger) -> None:
     """Verification would fall to a fraction of its speed, unnoticed because its verdict is the same."""
-    password = db.role_password(book.settings, ranges.AUDITOR)
+    password = db.role_password(book.settings, AUDITOR)
     async with ranges.session(ranges.Login(book.url, password)) as connection:
         lane = Express(0, 40)
 

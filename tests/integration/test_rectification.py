@@ -23,8 +23,8 @@ from dutyloop.policy.v1 import policy_pb2
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import free_port
 from infra.embedded.temporal import EmbeddedTemporal
+from services.kit.contexts import OWNER
 from services.kit.db import role_password
-from services.kit.migrate import OWNER
 from services.kit.settings import required
 from tests.integration.conftest import NewDatabase
 from tests.integration.house import Caller, Refusal, RunningHouse, running_house

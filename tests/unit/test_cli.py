@@ -37,6 +37,7 @@ from services.cli.fields import TERM_UNITS
 from services.cli.main import app
 from services.cli.verbs import Verb, verbs_shown
 from services.cli.words import LOCALE, label, say
+from services.kit import contexts
 from services.kit.catalogue import describe_value
 from services.kit.errors import CaseUnavailable, NotFound
 from services.kit.labels import LABELS
@@ -151,8 +152,8 @@ def test_every_field_shown_has_words_in_both_languages() -> None:
 
 def test_every_method_for_people_can_be_reached() -> None:
     """A method that neither a verb nor ``call`` knows could not be used from a shell."""
-    for service, (descriptor, _) in verbs.SERVICES.items():
-        for method in descriptor.methods:
+    for service, context in contexts.CONTEXTS.items():
+        for method in context.service.methods:
             assert verbs.find_method(f"{service}.{method.name}")[0] is method
     with pytest.raises(typer.BadParameter):
         verbs.find_method("duty.Nothing")

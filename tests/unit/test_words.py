@@ -18,7 +18,7 @@ from services.kit.catalogue import (
     describe_state,
     describe_value,
 )
-from services.kit.policy import CONTEXTS
+from services.kit.contexts import CONTEXTS
 from services.kit.rulebook import KEYS, RULES
 from services.kit.vocabulary import ACTIONS, SETTINGS, STATES, VALUES
 
@@ -100,8 +100,8 @@ SEEN = sorted({*filter(STATE_TOKEN.fullmatch, told()), *filter(STATE_TOKEN.fullm
 
 def enums() -> Iterator[EnumDescriptor]:
     """Yield every enum of the API that a field of a message holds."""
-    for module in (*CONTEXTS, kit_pb2):
-        for message in module.DESCRIPTOR.message_types_by_name.values():
+    for file in (*(each.file for each in CONTEXTS.values()), kit_pb2.DESCRIPTOR):
+        for message in file.message_types_by_name.values():
             yield from (field.enum_type for field in message.fields if field.enum_type is not None)
 
 
