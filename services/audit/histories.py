@@ -53,6 +53,17 @@ class ToldEvent:
     words: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an exported history: first which run it is, then chunks of its JSON, last what to check them by."""
+
+    run_id: str = ""
+    continued_run_id: str = ""
+    chunk: bytes = b""
+    event_count: int = 0
+    sha256: bytes = b""
+
+
 def _unavailable(error: RPCError, workflow_id: str) -> Exception:
     if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
         return NotFound(f"workflows/{workflow_id}")
@@ -121,8 +132,8 @@ class Histories:
                 continue
         return words
 
-    async def export(self, workflow_id: str, run_id: str) -> AsyncIterator[tuple[str, str, bytes, int, bytes]]:
-        """Yield (run id, continued run id, "", 0, "") first, then chunks, and event count and SHA-256 last.
+    async def export(self, workflow_id: str, run_id: str) -> AsyncIterator[Part]:
+        """Yield which run it is first, then its history in chunks, and what to check them by last.
 
         The JSON is what a replayer with the plain converter takes: payloads and failures are decrypted. A
         payload whose key is lost stays as it is.
@@ -135,7 +146,7 @@ class Histories:
             async for event in handle.fetch_history_events(rpc_timeout=RPC_TIMEOUT):
                 if count == 0:
                     continued = event.workflow_execution_started_event_attributes.continued_execution_run_id
-                    yield pinned, continued, b"", 0, b""
+                    yield Part(run_id=pinned, continued_run_id=continued)
                 await self._decrypt(event)
                 chunk += (b"," if count else b"") + orjson.dumps(json_format.MessageToDict(event))
                 count += 1
@@ -143,13 +154,13 @@ class Histories:
                     piece = bytes(chunk[:CHUNK_BYTES])
                     del chunk[:CHUNK_BYTES]
                     hasher.update(piece)
-                    yield "", "", piece, 0, b""
+                    yield Part(chunk=piece)
         except RPCError as error:
             raise _unavailable(error, workflow_id) from error
         chunk += b"]}"
         hasher.update(chunk)
-        yield "", "", bytes(chunk), 0, b""
-        yield "", "", b"", count, hasher.digest()
+        yield Part(chunk=bytes(chunk))
+        yield Part(event_count=count, sha256=hasher.digest())
 
     async def _decrypt(self, event: HistoryEvent) -> None:
         """Open every encrypted payload of an event in place, and put a failure's own words back where they belong."""

@@ -1,6 +1,7 @@
 """The audit service: sequences the ledger, lets auditors read and prove it, and tells the story of a case."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -148,12 +149,8 @@ class AuditService:
         own = own_entries(await self._store.story("", request.workflow_id))
         if not any(call.scope.covers(row["region_code"], row["unit_path"]) for row in own):
             raise NotFound(f"workflows/{request.workflow_id}")
-        async for run_id, continued, chunk, count, sha256 in self._histories.export(
-            request.workflow_id, request.run_id
-        ):
-            yield audit_pb2.ExportHistoryResponse(
-                run_id=run_id, continued_run_id=continued, chunk=chunk, event_count=count, sha256=sha256
-            )
+        async for part in self._histories.export(request.workflow_id, request.run_id):
+            yield audit_pb2.ExportHistoryResponse(**dataclasses.asdict(part))
 
     async def FollowLedger(
         self, request: audit_pb2.FollowLedgerRequest, call: Call

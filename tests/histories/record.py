@@ -71,7 +71,7 @@ async def look(client: Client, histories: Histories, workflow: str) -> list[Foun
     found = []
     query = f"{CLOSED} AND WorkflowType = '{workflow}'"
     async for execution in client.list_workflows(query, limit=LOOKED_AT):
-        chunks = [chunk async for _, _, chunk, _, _ in histories.export(execution.id, execution.run_id)]
+        chunks = [part.chunk async for part in histories.export(execution.id, execution.run_id)]
         text = b"".join(chunks)
         events = orjson.loads(text)["events"]
         found.append(Found(execution.id, text, frozenset(_names(events)), _result(events[-1])))
