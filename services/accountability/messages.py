@@ -6,8 +6,8 @@ from typing import Any
 
 from dutyloop.accountability.v1 import accountability_pb2
 from dutyloop.kit.v1 import kit_pb2
-from services.accountability import rules
 from services.kit.db import Row
+from services.kit.lights import light
 from services.kit.names import name_of
 from workflows.payloads import Term
 from workflows.payloads.supervision import Policy, Rung
@@ -151,7 +151,7 @@ def supervision_message(row: Row, now: datetime) -> accountability_pb2.Supervisi
     if row["conclude_time"] is not None:
         message.conclude_time.FromDatetime(row["conclude_time"])
     message.accountability_case = row["accountability_case"]
-    message.light = rules.light(row["due_time"], row["state"] == "CONCLUDED", now)
+    message.light = light(row["due_time"], now, ended=row["state"] == "CONCLUDED")
     return message
 
 
@@ -191,7 +191,7 @@ def accountability_message(row: Row, now: datetime) -> accountability_pb2.Accoun
         message.appeal.reason = row["appeal_reason"]
         message.appeal.file_time.FromDatetime(row["appeal_time"])
     undecided = row["state"] in ("OPENED", "FACTS_SUBMITTED")
-    message.light = rules.light(row["due_time"], not undecided, now)
+    message.light = light(row["due_time"], now, ended=not undecided)
     return message
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from dutyloop.accountability.v1 import accountability_pb2
 from dutyloop.hazard.v1 import hazard_pb2
@@ -11,8 +11,6 @@ from dutyloop.plan.v1 import plan_pb2
 from services.kit.dates import last_day_before
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WindowClosed, WrongState, invalid
 
-YELLOW = timedelta(days=5)
-"""How long before the end of a term the light turns yellow (our default, not statutory)."""
 MAX_TERM_AMOUNT = 3_650
 MAX_INFLUENCE_MONTHS = 48
 """Several sanctions at once are capped at 48 months (Law on Administrative Sanctions §15)."""
@@ -289,12 +287,3 @@ def check_appeal(state: str, principal: str, subject: str, due: datetime | None,
         raise WrongState(state="APPEAL_FILED", action="file_appeal")
     if state == "CLOSED" or now >= due:
         raise WindowClosed(closed=last_day_before(due))
-
-
-def light(due: datetime | None, ended: bool, now: datetime) -> kit_pb2.Light.ValueType:
-    """Derive the traffic light; nothing is stored as overdue."""
-    if due is None or ended:
-        return kit_pb2.LIGHT_UNSPECIFIED
-    if now >= due:
-        return kit_pb2.LIGHT_RED
-    return kit_pb2.LIGHT_YELLOW if due - now <= YELLOW else kit_pb2.LIGHT_GREEN

@@ -15,6 +15,7 @@ from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Repeated, require_seen
 from services.kit.errors import NotFound, require_etag
 from services.kit.ledger import Event
+from services.kit.lights import YELLOW
 from services.kit.names import code_of, id_of, name_of
 from services.kit.own_calls import own_call
 from services.kit.paging import Page
@@ -559,7 +560,7 @@ class SupervisionStore:
             request.hazard,
             messages.light_word(request.light),
             call.now,
-            rules.YELLOW,
+            YELLOW,
         )
         start = page.after_time(0)
         rows = await self._database.fetch(self.LIST_CASES, *filters, start, page.after_key(1), page.limit)

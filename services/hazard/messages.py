@@ -6,9 +6,9 @@ from typing import Any
 
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
-from services.hazard import rules
 from services.kit.dates import day_of, optional_time, set_day
 from services.kit.db import Row
+from services.kit.lights import light
 from services.kit.names import name_of
 
 
@@ -66,7 +66,7 @@ def hazard_message(row: Row | Mapping[str, Any], now: datetime) -> hazard_pb2.Ha
     message.source_region = name_of("regions", row["source_region_code"])
     message.region = name_of("regions", row["region_code"])
     message.site_order = name_of("siteOrders", row["site_order"])
-    message.light = rules.light(row["due_time"], row["write_off_time"] is not None, now)
+    message.light = light(row["due_time"], now, ended=row["write_off_time"] is not None)
     if row["plan"] is not None:
         _fill_plan(message.plan, row["plan"])
     if row["extension"] is not None:

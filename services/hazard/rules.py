@@ -2,15 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from dutyloop.hazard.v1 import hazard_pb2
-from dutyloop.kit.v1 import kit_pb2
 from services.kit.errors import RuleNotMet, UnfitReference, WrongState, invalid
 from services.kit.units import judges_itself
 
-YELLOW = timedelta(days=5)
-"""How long before the end of a term the light turns yellow (our default, not statutory)."""
 CLOSED_STATES = ("WRITTEN_OFF", "CLOSED")
 
 
@@ -94,12 +90,3 @@ def check_judge(unit_paths: Sequence[str], hazard_unit_path: str) -> None:
 def answers_for(unit_path: str, hazard_unit_path: str) -> bool:
     """Tell whether a post in a unit can answer for a hazard: the hazard's unit, one below it or one above it."""
     return unit_path.startswith(hazard_unit_path) or hazard_unit_path.startswith(unit_path)
-
-
-def light(due: datetime | None, written_off: bool, now: datetime) -> kit_pb2.Light.ValueType:
-    """Derive the traffic light; nothing is stored as overdue."""
-    if due is None or written_off:
-        return kit_pb2.LIGHT_UNSPECIFIED
-    if now >= due:
-        return kit_pb2.LIGHT_RED
-    return kit_pb2.LIGHT_YELLOW if due - now <= YELLOW else kit_pb2.LIGHT_GREEN

@@ -6,9 +6,10 @@ from typing import Any
 
 from dutyloop.inspection.v1 import inspection_pb2
 from dutyloop.kit.v1 import kit_pb2
-from services.inspection import draw, rules
+from services.inspection import draw
 from services.kit.dates import set_day
 from services.kit.db import Row
+from services.kit.lights import light
 from services.kit.names import name_of
 
 
@@ -49,7 +50,7 @@ def tour_message(row: Row, now: datetime) -> inspection_pb2.Tour:
             getattr(message, field).FromDatetime(row[field])
     message.closer = row["closer"]
     message.conclusion = row["conclusion"]
-    message.light = rules.light(row["due_time"], now)
+    message.light = light(row["due_time"], now)
     return message
 
 

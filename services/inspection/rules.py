@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from dutyloop.inspection.v1 import inspection_pb2
-from dutyloop.kit.v1 import kit_pb2
 from services.inspection import draw
 from services.kit.access import Scope
 from services.kit.dates import beijing_date, day_of, time_of
 from services.kit.errors import RuleNotMet, SeparationOfDuties, UnfitReference, WindowClosed, WrongState, invalid
 from services.kit.units import is_within
 
-YELLOW = timedelta(days=5)
-"""How long before the end of a term the light turns yellow (our default, not statutory)."""
 LATEST_RECORD = timedelta(days=30)
 """How long after a visit its record may be made (our default, not statutory)."""
 MOST_INSPECTORS = 10
@@ -267,15 +264,6 @@ def check_letter(letter: inspection_pb2.FeedbackLetter, visited: Mapping[str, bo
             raise RuleNotMet(rule="addressee_was_visited", target=addressee)
     if letter.HasField("term") and letter.term.amount < 1:
         raise invalid("letter.term.amount", "out_of_range")
-
-
-def light(due: datetime | None, now: datetime) -> kit_pb2.Light.ValueType:
-    """Derive the traffic light; nothing is stored as overdue."""
-    if due is None:
-        return kit_pb2.LIGHT_UNSPECIFIED
-    if now >= due:
-        return kit_pb2.LIGHT_RED
-    return kit_pb2.LIGHT_YELLOW if due - now <= YELLOW else kit_pb2.LIGHT_GREEN
 
 
 def _require_distinct(names: Sequence[str], field: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from dutyloop.duty.v1 import duty_pb2
 from dutyloop.kit.v1 import kit_pb2
@@ -17,11 +17,10 @@ from services.kit.errors import (
     WrongState,
     invalid,
 )
+from services.kit.lights import YELLOW, YELLOW_DAYS
 from services.kit.recurrence import occurrences
 
 DAY_SECONDS = 86_400
-YELLOW_DAYS = 5
-"""How long before the end of a term the light turns yellow (our default, not statutory)."""
 MAX_EVIDENCE = 200
 MAX_TASKS = 200_000
 """Of one holder and year; 500 daily duties stay below it."""
@@ -212,9 +211,9 @@ def task_filter(state: str, wanted: int, due_before: date | None, now: datetime,
         states, before, late = without(states, "DONE"), min(before, today), True
     elif wanted == kit_pb2.LIGHT_YELLOW:
         states, due_from = without(states, "DONE", "SUBMITTED"), today
-        before = min(before, today + timedelta(days=YELLOW_DAYS))
+        before = min(before, today + YELLOW)
     elif wanted == kit_pb2.LIGHT_GREEN:
-        states, late, open_from = without(states, "DONE"), False, today + timedelta(days=YELLOW_DAYS)
+        states, late, open_from = without(states, "DONE"), False, today + YELLOW
     return Filter(states, due_from, before, open_from, late) if states and due_from < before else None
 
 

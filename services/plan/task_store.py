@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import asyncpg
 
@@ -14,6 +14,7 @@ from services.kit.db import Connection, Database, Transaction, at_once
 from services.kit.errors import DomainError
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
+from services.kit.lights import YELLOW, YELLOW_DAYS
 from services.kit.names import id_of, optional_id
 from services.kit.paging import Page
 from services.plan import messages, rules
@@ -356,7 +357,7 @@ class TaskStore:
         )
         SELECT least(
             (SELECT min(due_date) + 1 FROM waiting WHERE due_date >= $2),
-            (SELECT min(due_date) - 4 FROM waiting WHERE due_date >= $3)
+            (SELECT min(due_date) + 1 - $4::integer FROM waiting WHERE due_date >= $3)
         )
     """
 
@@ -364,7 +365,7 @@ class TaskStore:
         """Return a page of the tasks to remind of at ``now``, and the first instant after it at which more are."""
         list_id = id_of(name, "annualTaskLists", "annual_task_list")
         today = beijing_date(now)
-        soon = today + timedelta(days=rules.YELLOW_DAYS)
+        soon = today + YELLOW
         rows = await self._database.fetch(
             self.LIST_DUE,
             list_id,
@@ -374,7 +375,7 @@ class TaskStore:
             page.after_key(1),
             page.limit,
         )
-        following: date | None = await self._database.fetchval(self.NEXT_DUE, list_id, today, soon)
+        following: date | None = await self._database.fetchval(self.NEXT_DUE, list_id, today, soon, YELLOW_DAYS)
         if following is None:
             return rows, None
         return rows, start_of(following)

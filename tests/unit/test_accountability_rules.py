@@ -484,18 +484,3 @@ def test_appeal_is_the_subjects_within_the_window(
 ) -> None:
     """A late or foreign appeal would be taken, or a subject in time turned away."""
     assert refusal(lambda: rules.check_appeal(state, principal, SUBJECT, due, appealed, NOW)) == expected
-
-
-@pytest.mark.parametrize(
-    ("due", "ended", "expected"),
-    [
-        (None, False, kit_pb2.LIGHT_UNSPECIFIED),
-        (NOW, True, kit_pb2.LIGHT_UNSPECIFIED),
-        (NOW, False, kit_pb2.LIGHT_RED),
-        (NOW + timedelta(days=5), False, kit_pb2.LIGHT_YELLOW),
-        (NOW + timedelta(days=5, seconds=1), False, kit_pb2.LIGHT_GREEN),
-    ],
-)
-def test_light_follows_the_term(due: datetime | None, ended: bool, expected: kit_pb2.Light.ValueType) -> None:
-    """An overdue matter would not stand out on anybody's list."""
-    assert rules.light(due, ended, NOW) == expected

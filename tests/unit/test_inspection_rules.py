@@ -363,18 +363,3 @@ def test_a_letter_goes_to_visited_targets_once_each() -> None:
     assert field_refused(lambda: rules.check_letter(letter, {})) == ("letter.addressees[2]", "duplicate")
     untimely = inspection_pb2.FeedbackLetter(term=kit_pb2.Term(amount=0, unit=kit_pb2.TERM_UNIT_MONTHS))
     assert field_refused(lambda: rules.check_letter(untimely, {})) == ("letter.term.amount", "out_of_range")
-
-
-@pytest.mark.parametrize(
-    ("due", "expected"),
-    [
-        (None, kit_pb2.LIGHT_UNSPECIFIED),
-        (NOW, kit_pb2.LIGHT_RED),
-        (NOW + timedelta(seconds=1), kit_pb2.LIGHT_YELLOW),
-        (NOW + timedelta(days=5), kit_pb2.LIGHT_YELLOW),
-        (NOW + timedelta(days=5, seconds=1), kit_pb2.LIGHT_GREEN),
-    ],
-)
-def test_the_light_follows_from_the_term(due: datetime | None, expected: int) -> None:
-    """A light a day late hides an overdue tour from its supervisor."""
-    assert rules.light(due, NOW) == expected
