@@ -27,8 +27,8 @@ from services.kit.dates import beijing_date, optional_day, optional_time, start_
 from services.kit.directory import Directory
 from services.kit.errors import NotFound, invalid
 from services.kit.names import code_of
-from services.kit.offices import Offices, pages
-from services.kit.paging import MAX_SIZE
+from services.kit.offices import Offices
+from services.kit.paging import MAX_SIZE, pages
 from workflows.payloads import Term
 
 LATELY = timedelta(days=366)

@@ -3,7 +3,7 @@
 from dutyloop.inspection.v1 import inspection_pb2
 from services.kit.clients import Clients
 from services.kit.errors import invalid
-from services.kit.offices import pages
+from services.kit.paging import pages
 
 PAGE = 1_000
 KNOWN = 10_000

@@ -16,7 +16,7 @@ from services.kit.dates import day_of
 from services.kit.errors import invalid
 from services.kit.holidays import WorkCalendar, calendar_in_force, entered_notice
 from services.kit.names import code_of
-from services.kit.offices import Length
+from services.kit.terms import Length
 
 CALENDAR_SECONDS = 2.0
 """Within this time a notice just published counts for the terms that begin."""

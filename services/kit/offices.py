@@ -1,49 +1,17 @@
 """What every process asks of directory: which posts a unit has, and who holds them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
 
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.directory.v1.directory_pb2_grpc import DirectoryServiceStub
-from dutyloop.kit.v1 import kit_pb2
 from dutyloop.policy.v1 import policy_pb2
 from services.kit.dates import day_of
-from services.kit.paging import MAX_SIZE
+from services.kit.paging import MAX_SIZE, Ask, pages
 
 HEAD_ROLES = (policy_pb2.ROLE_RESPONSIBLE_UNIT, policy_pb2.ROLE_LEADER)
 """Roles of the posts that answer for a unit."""
-Ask = Callable[[Any, Any], Awaitable[Any]]
-"""Calls a method of a service with a request; what its refusals become is the caller's affair."""
-
-
-class Length(Protocol):
-    """A term; ``unit`` is a kit.v1 TermUnit name without its prefix, such as WORKING_DAYS."""
-
-    @property
-    def amount(self) -> int:
-        """How many of the unit."""
-
-    @property
-    def unit(self) -> str:
-        """What is counted."""
-
-
-def term_message(term: Length) -> kit_pb2.Term:
-    """Return the protobuf form of a term."""
-    return kit_pb2.Term(amount=term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{term.unit}"))
-
-
-async def pages(ask: Ask, method: Any, request: Any, field: str) -> AsyncIterator[Any]:
-    """Yield every element of a list, page after page."""
-    while True:
-        answer = await ask(method, request)
-        for each in getattr(answer, field):
-            yield each
-        if not answer.next_page_token:
-            return
-        request.page_token = answer.next_page_token
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""Opaque page tokens bound to their list: a token of one list or filter is refused by another."""
+"""Pages of lists. Tokens are opaque and bound to their list: a token of one list or filter is refused by another."""
 
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, TypeVar
@@ -15,6 +15,8 @@ from services.kit.crypto import digest
 from services.kit.errors import invalid
 
 T = TypeVar("T")
+Ask = Callable[[Any, Any], Awaitable[Any]]
+"""Calls a method of a service with a request; what its refusals become is the caller's affair."""
 
 DEFAULT_SIZE = 100
 MAX_SIZE = 1_000
@@ -93,6 +95,17 @@ class Page:
         """Return the token of the page that starts after a key."""
         parts = [part.isoformat() if isinstance(part, date) else str(part) for part in key]
         return base64.urlsafe_b64encode(orjson.dumps([self.fingerprint, *parts])).decode().rstrip("=")
+
+
+async def pages(ask: Ask, method: Any, request: Any, field: str) -> AsyncIterator[Any]:
+    """Yield every element of a list, page after page."""
+    while True:
+        answer = await ask(method, request)
+        for each in getattr(answer, field):
+            yield each
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
 
 
 def page_of(request: Message) -> Page:

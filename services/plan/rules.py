@@ -195,7 +195,7 @@ class Filter:
         return "DONE" not in self.states
 
     @property
-    def is_open(self) -> bool:
+    def matches_all(self) -> bool:
         """Tell whether every task matches."""
         return self == Filter()
 

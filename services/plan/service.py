@@ -11,8 +11,7 @@ from services.kit.dates import day_of, optional_day
 from services.kit.db import Database
 from services.kit.directory import Directory
 from services.kit.errors import UnfitReference
-from services.kit.offices import pages
-from services.kit.paging import MAX_SIZE, page_of
+from services.kit.paging import MAX_SIZE, page_of, pages
 from services.kit.serve import House
 from services.plan import messages, rules
 from services.plan.store import AnnualListStore

@@ -107,7 +107,7 @@ class TaskStore:
         conditions = (list(wanted.states), wanted.due_before, wanted.open_from, wanted.late)
         key = (page.after_date(default=wanted.due_from), page.after_key(1), page.limit)
         of_lists = bool(list_id or request.unit or request.post) or not call.scope.regions
-        everything = wanted.is_open and not page.after
+        everything = wanted.matches_all and not page.after
         statement = LIST_TASKS[of_lists, wanted.unfinished, everything]
         rows = await self._database.fetch(statement, *of, *conditions, *key)
         if page.after:

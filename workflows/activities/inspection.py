@@ -9,7 +9,7 @@ from dutyloop.inspection.v1 import inspection_pb2
 from services.kit.clients import Clients
 from services.kit.dates import optional_time, timestamp
 from services.kit.directory import Directory
-from services.kit.offices import term_message
+from services.kit.terms import term_message
 from workflows.activities.calls import call, outer_command, refusals
 from workflows.payloads.tour import RecordTransition
 
