@@ -8,12 +8,11 @@ import asyncpg
 
 from dutyloop.accountability.v1 import accountability_pb2
 from services.accountability import messages
-from services.accountability.store import Place
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Transaction, require_seen
-from services.kit.errors import NotFound
+from services.kit.directory import UnitPlace
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
 from services.kit.paging import Page
@@ -31,7 +30,7 @@ CASE_COLUMNS = """
 class CaseOpening:
     """What a case opens with beside its request. ``stood_in_for`` is the unknown person whom the subject replaces."""
 
-    place: Place
+    place: UnitPlace
     terms: accountability.AccountabilityTerms
     due: datetime
     stood_in_for: str = ""
@@ -48,11 +47,7 @@ class AccountabilityStore:
     async def case(self, name: str, scope: Scope, principal: str) -> asyncpg.Record:
         """Return a case's row; its subject reads it wherever his posts reach. Raises NotFound."""
         row = await self._database.fetchrow(self.SELECT_CASE, id_of(name, "accountabilityCases"))
-        if row is None:
-            raise NotFound(name)
-        if row["subject"] != principal:
-            scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return row if row is not None and row["subject"] == principal else scope.row(name, row)
 
     INSERT_CASE = (
         """
@@ -77,12 +72,12 @@ class AccountabilityStore:
         async with self._database.command(call) as tx:
             if call.internal and (open_one := await tx.fetchrow(self.SELECT_OF_MEASURE, case.measure, case.subject)):
                 return tx.answer(messages.accountability_message(open_one, call.now))
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.INSERT_CASE,
                 identifier,
                 case.subject,
                 place.unit,
-                place.unit_path,
+                place.path,
                 place.region_code,
                 case.post,
                 case.matter,
@@ -94,7 +89,6 @@ class AccountabilityStore:
                 call.now,
                 opening.due,
             )
-            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             causes = (row["measure"], row["supervision_case"], row["hazard"], row["task"])
             tx.record(
                 Event(
@@ -144,11 +138,9 @@ class AccountabilityStore:
         identifier = id_of(request.name, "accountabilityCases")
         after = request.accountability_case
         async with self._database.command(call, outer) as tx:
-            before = await tx.fetchrow(self.LOCK_CASE, identifier)
-            if before is None:
-                raise NotFound(request.name)
+            before = call.scope.row(request.name, await tx.fetchrow(self.LOCK_CASE, identifier))
             require_seen(outer, request.name, before["revision"])
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.APPLY_TRANSITION,
                 identifier,
                 messages.accountability_state_word(after.state),
@@ -170,7 +162,6 @@ class AccountabilityStore:
                 optional_time(after.appeal, "file_time"),
                 optional_time(after, "close_time"),
             )
-            assert row is not None  # noqa: S101 (the row is locked above)
             decides = row["decision"] != "UNSPECIFIED" and before["decision"] == "UNSPECIFIED"
             measure = await self._record_measure(tx, call, row) if decides else ""
             tx.record(
@@ -243,14 +234,13 @@ class AccountabilityStore:
     ) -> tuple[list[asyncpg.Record], int]:
         """Return a page of rows and, for the first page, the count of the whole list."""
         filters = (
-            list(call.scope.regions),
-            list(call.scope.unit_paths),
+            *call.scope.prefixes,
             call.principal,
             request.unit,
             request.subject,
             messages.accountability_state_word(request.state),
         )
-        start = page.after_time(0)
-        rows = await self._database.fetch(self.LIST_CASES, *filters, start, page.after_key(1), page.limit)
+        key = (page.after_time(), page.after_key(1), page.limit)
+        rows = await self._database.fetch(self.LIST_CASES, *filters, *key)
         total = 0 if page.after else await self._database.fetchval(self.COUNT_CASES, *filters)
         return rows, total

@@ -20,11 +20,10 @@ from services.accountability.rules import (
     check_task_settled,
     governed,
 )
-from services.accountability.store import Place
 from services.kit.call import Call
 from services.kit.clients import Clients
 from services.kit.dates import beijing_date, optional_day, optional_time, start_of, time_of
-from services.kit.directory import Directory
+from services.kit.directory import Directory, UnitPlace
 from services.kit.errors import NotFound, invalid
 from services.kit.names import code_of
 from services.kit.offices import Offices
@@ -51,19 +50,17 @@ class References:
         self._offices = Offices(clients.call, clients.directory)
         self._directory = Directory(clients)
 
-    async def place(self, unit: str, field: str) -> Place:
+    async def place(self, unit: str, field: str) -> UnitPlace:
         """Return a unit's region and path. Raises InvalidFields on an unknown one."""
         try:
-            found = await self._directory.place(unit)
+            return await self._directory.place(unit)
         except NotFound:
             raise invalid(field, "unknown_reference") from None
-        return Place(unit, found.region_code, found.path)
 
-    async def place_in_scope(self, call: Call, unit: str) -> Place:
+    async def place_in_scope(self, call: Call, unit: str) -> UnitPlace:
         """Return the unit that decides a command's scope. Raises NotFound, also for one out of the caller's reach."""
-        found = await self._directory.place(unit)
-        place = Place(unit, found.region_code, found.path)
-        call.scope.require(unit, place.region_code, place.unit_path)
+        place = await self._directory.place(unit)
+        call.scope.require(unit, place.region_code, place.path)
         return place
 
     async def require_region(self, region: str, field: str) -> None:
@@ -78,7 +75,7 @@ class References:
         held = await self._offices.held_by(person, beijing_date(call.now), beijing_date(call.now - LATELY))
         for unit in {each.unit: None for each in held}:
             place = await self.place(unit, field)
-            if call.scope.covers(place.region_code, place.unit_path):
+            if call.scope.covers(place.region_code, place.path):
                 return
         raise invalid(field, "unknown_reference")
 
@@ -134,7 +131,7 @@ class References:
 
     async def unit_paths(self, units: Sequence[str]) -> list[str]:
         """Return the paths of units that exist."""
-        return [(await self.place(unit, "unit")).unit_path for unit in units]
+        return [(await self.place(unit, "unit")).path for unit in units]
 
     async def duty_items_of(self, subject: str, unit: str, post: str, at: datetime) -> dict[str, bool]:
         """Return every item of the duty lists by which a person answered in a unit at a time, and if it recurs.
@@ -202,7 +199,7 @@ class References:
         region_code = code_of(found.region)
         if call.scope.covers(region_code):
             return
-        path = (await self.place(found.unit, field)).unit_path if getattr(found, "unit", "") else ""
+        path = (await self.place(found.unit, field)).path if getattr(found, "unit", "") else ""
         if not call.scope.covers(region_code, path):
             raise invalid(field, "unknown_reference")
 

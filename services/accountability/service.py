@@ -9,11 +9,12 @@ from dutyloop.accountability.v1 import accountability_pb2
 from services.accountability import messages, rules
 from services.accountability.accountability_store import AccountabilityStore, CaseOpening
 from services.accountability.references import References
-from services.accountability.store import Opening, Place, SupervisionStore
+from services.accountability.store import Opening, SupervisionStore
 from services.kit.call import Call
 from services.kit.cases import Action, Seen
 from services.kit.clock import wall_clock
 from services.kit.db import Database, Row, outer_of
+from services.kit.directory import UnitPlace
 from services.kit.errors import NotFound, UnfitReference, invalid, require_etag
 from services.kit.logs import logger
 from services.kit.names import id_of
@@ -264,7 +265,7 @@ class AccountabilityService:
         places = [await self._references.place(unit, "name") for unit in units]
         return [*call.scope.regions, *(place.region_code for place in places)]
 
-    async def _policy_for(self, name: str, place: Place, call: Call) -> Row:
+    async def _policy_for(self, name: str, place: UnitPlace, call: Call) -> Row:
         if not name:
             return await self._supervision.nearest_policy(place.region_code, call.now)
         field = "supervision_case.escalation_policy"

@@ -13,6 +13,7 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Repeated, require_seen
+from services.kit.directory import UnitPlace
 from services.kit.errors import NotFound, require_etag
 from services.kit.ledger import Event
 from services.kit.lights import YELLOW
@@ -35,19 +36,10 @@ MEASURE_COLUMNS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A unit as directory tells it."""
-
-    unit: str
-    region_code: str
-    unit_path: str
-
-
-@dataclass(frozen=True, slots=True)
 class Opening:
     """What a supervision case opens with beside its request."""
 
-    place: Place
+    place: UnitPlace
     person: str
     policy: asyncpg.Record
     due_time: datetime
@@ -131,7 +123,7 @@ class SupervisionStore:
         async with self._database.command(call) as tx:
             # Versions of one code are counted one after another; other codes are not kept waiting.
             await tx.execute(self.LOCK_CODE, f"{region_code}/{policy.code}")
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.INSERT_POLICY,
                 identifier,
                 policy.code,
@@ -143,7 +135,6 @@ class SupervisionStore:
                 call.principal,
                 call.now,
             )
-            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             tx.record(_created(row))
             return tx.answer(messages.policy_message(row))
 
@@ -170,8 +161,7 @@ class SupervisionStore:
         row = await self._database.fetchrow(self.NEAREST_POLICY, region_code)
         if row is None:
             await self.install_presets(now)
-            row = await self._database.fetchrow(self.NEAREST_POLICY, region_code)
-        assert row is not None  # noqa: S101 (presets serve every region)
+            row = await self._database.fetchone(self.NEAREST_POLICY, region_code)
         return row
 
     LIST_POLICIES = (
@@ -208,12 +198,12 @@ class SupervisionStore:
         """Return a page of the policies of the scope and of those that serve ``own_regions`` from above."""
         return await self._database.fetch(
             self.LIST_POLICIES,
-            list(scope.regions),
+            scope.regions,
             own_regions,
             code_of(request.region),
             request.code,
             request.all_versions,
-            page.after_key(0),
+            page.after_key(),
             page.after_key(1),
             page.after_number(2),
             page.limit,
@@ -223,11 +213,7 @@ class SupervisionStore:
 
     async def case(self, name: str, scope: Scope, field: str = "name") -> asyncpg.Record:
         """Return a supervision case's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.fetchrow(self.SELECT_CASE, id_of(name, "supervisionCases", field))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return scope.row(name, await self._database.fetchrow(self.SELECT_CASE, id_of(name, "supervisionCases", field)))
 
     INSERT_CASE = (
         """
@@ -248,14 +234,14 @@ class SupervisionStore:
         term = messages.term_of(case.term) if case.HasField("term") else None
         policy = messages.pinned_policy(opening.policy)
         async with self._database.command(call) as tx:
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.INSERT_CASE,
                 identifier,
                 case.display_name,
                 messages.source_word(case.source),
                 case.matter,
                 opening.place.unit,
-                opening.place.unit_path,
+                opening.place.path,
                 opening.place.region_code,
                 case.post,
                 opening.person,
@@ -270,7 +256,6 @@ class SupervisionStore:
                 opening.due_time,
                 "" if call.internal else call.principal,
             )
-            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             tx.record(
                 Event(
                     "accountability.supervision_case.opened",
@@ -322,9 +307,7 @@ class SupervisionStore:
         """Have a case concluded by its workflow because its matter is settled; a concluded one stays as it is."""
         identifier = id_of(request.name, "supervisionCases")
         async with self._database.command(call) as tx:
-            row = await tx.fetchrow(self.LOCK_CASE, identifier)
-            if row is None:
-                raise NotFound(request.name)
+            row = call.scope.row(request.name, await tx.fetchrow(self.LOCK_CASE, identifier))
             require_etag(request.name, request.etag, row["revision"])
             if row["state"] != "CONCLUDED":
                 tx.tell_case(
@@ -340,9 +323,7 @@ class SupervisionStore:
         """Have a case told which unit answers for its matter now; a concluded one stays as it is."""
         identifier = id_of(request.name, "supervisionCases")
         async with self._database.command(call) as tx:
-            row = await tx.fetchrow(self.LOCK_CASE, identifier)
-            if row is None:
-                raise NotFound(request.name)
+            row = call.scope.row(request.name, await tx.fetchrow(self.LOCK_CASE, identifier))
             if row["state"] != "CONCLUDED":
                 # With the step's name: the same unit may be told of twice, and both times count.
                 told = supervision.HandOn(request.unit, call.request_id)
@@ -368,7 +349,7 @@ class SupervisionStore:
         self,
         call: Call,
         request: accountability_pb2.RecordCaseTransitionRequest,
-        place: Place | None,
+        place: UnitPlace | None,
         outer: Outer | None,
     ) -> accountability_pb2.RecordCaseTransitionResponse:
         """Record what the case's workflow decided; a person's outer command gets the case as its answer.
@@ -378,11 +359,9 @@ class SupervisionStore:
         identifier = id_of(request.name, "supervisionCases")
         after = request.supervision_case
         async with self._database.command(call, outer) as tx:
-            before = await tx.fetchrow(self.LOCK_CASE, identifier)
-            if before is None:
-                raise NotFound(request.name)
+            before = call.scope.row(request.name, await tx.fetchrow(self.LOCK_CASE, identifier))
             require_seen(outer, request.name, before["revision"])
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.APPLY_TRANSITION,
                 identifier,
                 messages.supervision_state_word(after.state),
@@ -398,10 +377,9 @@ class SupervisionStore:
                 optional_time(after, "conclude_time"),
                 after.accountability_case,
                 place.unit if place else None,
-                place.unit_path if place else None,
+                place.path if place else None,
                 place.region_code if place else None,
             )
-            assert row is not None  # noqa: S101 (the row is locked above)
             tx.record(
                 Event(
                     f"accountability.supervision_case.{request.transition}",
@@ -457,14 +435,12 @@ class SupervisionStore:
         case_id = id_of(measure.supervision_case, "supervisionCases", "measure.supervision_case")
         identifier = call.new_id()
         async with self._database.command(call) as tx:
-            case = await tx.fetchrow(self.LOCK_CASE, case_id)
-            if case is None:
-                raise NotFound(measure.supervision_case)
+            case = call.scope.row(measure.supervision_case, await tx.fetchrow(self.LOCK_CASE, case_id))
             fired = await tx.fetchrow(self.SELECT_RUNG, case_id, measure.cycle, measure.rung)
             if fired is not None:
                 return tx.answer(messages.measure_message(fired))
             rules.check_rung(case["state"])
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.INSERT_RUNG,
                 identifier,
                 case_id,
@@ -481,7 +457,6 @@ class SupervisionStore:
                 case["region_code"],
                 case["unit_path"],
             )
-            assert row is not None  # noqa: S101 (the case is locked, and the rung had not fired)
             await tx.execute(self.NOTE_ADDRESSED, case_id, measure.target_person)
             name = name_of("measures", identifier)
             tx.record(
@@ -551,8 +526,7 @@ class SupervisionStore:
     ) -> tuple[list[asyncpg.Record], int]:
         """Return a page of rows and, for the first page, the count of the whole list."""
         filters = (
-            list(call.scope.regions),
-            list(call.scope.unit_paths),
+            *call.scope.prefixes,
             request.unit,
             messages.supervision_state_word(request.state),
             messages.source_word(request.source),
@@ -562,8 +536,8 @@ class SupervisionStore:
             call.now,
             YELLOW,
         )
-        start = page.after_time(0)
-        rows = await self._database.fetch(self.LIST_CASES, *filters, start, page.after_key(1), page.limit)
+        key = (page.after_time(), page.after_key(1), page.limit)
+        rows = await self._database.fetch(self.LIST_CASES, *filters, *key)
         total = 0 if page.after else await self._database.fetchval(self.COUNT_CASES, *filters)
         return rows, total
 
@@ -571,11 +545,7 @@ class SupervisionStore:
 
     async def measure(self, name: str, scope: Scope, field: str) -> asyncpg.Record:
         """Return a measure's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.fetchrow(self.SELECT_MEASURE, id_of(name, "measures", field))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return scope.row(name, await self._database.fetchrow(self.SELECT_MEASURE, id_of(name, "measures", field)))
 
     LISTED_MEASURES = """
         FROM measure
@@ -598,14 +568,13 @@ class SupervisionStore:
     ) -> tuple[list[asyncpg.Record], int]:
         """Return a page of rows and, for the first page, the count of the whole list."""
         filters = (
-            list(call.scope.regions),
-            list(call.scope.unit_paths),
+            *call.scope.prefixes,
             request.supervision_case.removeprefix("supervisionCases/"),
             request.accountability_case.removeprefix("accountabilityCases/"),
             request.unit,
             messages.kind_word(request.kind),
         )
-        start = page.after_time(0)
-        rows = await self._database.fetch(self.LIST_MEASURES, *filters, start, page.after_key(1), page.limit)
+        key = (page.after_time(), page.after_key(1), page.limit)
+        rows = await self._database.fetch(self.LIST_MEASURES, *filters, *key)
         total = 0 if page.after else await self._database.fetchval(self.COUNT_MEASURES, *filters)
         return rows, total

@@ -8,7 +8,7 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.hazard import imports, messages, rules
-from services.hazard.store import HazardStore, Place
+from services.hazard.store import HazardStore, SitePlace
 from services.hazard.visits import Visits
 from services.kit.call import Call
 from services.kit.cases import Action, Seen
@@ -178,13 +178,10 @@ class HazardService:
         seen = Seen(request.etag, functools.partial(self._hazard, request, call))
         return await self._cases.act(call, workflow_id, update, action, hazard_pb2.Hazard, seen)
 
-    async def _place(self, site: str, field: str) -> Place:
-        try:
-            found = await self._clients.call(self._clients.directory.GetSite, directory_pb2.GetSiteRequest(name=site))
-        except NotFound:
-            raise NotFound(site) from None  # the same answer as for a site out of reach
+    async def _place(self, site: str, field: str) -> SitePlace:
+        found = await self._clients.call(self._clients.directory.GetSite, directory_pb2.GetSiteRequest(name=site))
         unit_path = await self._unit_path(found.unit, field) if found.unit else ""
-        return Place(site, code_of(found.region), found.unit, unit_path)
+        return SitePlace(site, code_of(found.region), found.unit, unit_path)
 
     async def _unit_path(self, unit: str, field: str) -> str:
         try:

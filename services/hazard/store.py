@@ -13,7 +13,7 @@ from services.hazard import messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.db import Database, Outer, require_seen
-from services.kit.errors import NotFound, RuleNotMet, ServiceUnavailable
+from services.kit.errors import RuleNotMet, ServiceUnavailable
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
@@ -31,7 +31,7 @@ RECORD_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SitePlace:
     """Where a hazard is, as directory tells it: the site, its region and the unit that answers for it."""
 
     site: str
@@ -50,11 +50,7 @@ class HazardStore:
 
     async def hazard(self, name: str, scope: Scope) -> asyncpg.Record:
         """Return a hazard's row. Raises NotFound, also for one outside the scope."""
-        row = await self._database.row(self.SELECT_HAZARD, id_of(name, "hazards"))
-        if row is None:
-            raise NotFound(name)
-        scope.require(name, row["region_code"], row["unit_path"])
-        return row
+        return scope.row(name, await self._database.row(self.SELECT_HAZARD, id_of(name, "hazards")))
 
     INSERT_HAZARD = (
         """
@@ -72,7 +68,7 @@ class HazardStore:
     LOCK_SITE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
     async def report(
-        self, call: Call, hazard: hazard_pb2.Hazard, place: Place, due: datetime | None, fallback_unit: str
+        self, call: Call, hazard: hazard_pb2.Hazard, place: SitePlace, due: datetime | None, fallback_unit: str
     ) -> hazard_pb2.Hazard:
         """Enter a hazard; one that needs time (``due`` set) gets its rectification case."""
         identifier = call.new_id()
@@ -84,7 +80,7 @@ class HazardStore:
             await tx.execute(self.LOCK_SITE, place.site)
             if await tx.fetchrow(self.SITE_IS_CLOSED, place.site):
                 raise RuleNotMet(rule="site_is_not_closed_down")
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.INSERT_HAZARD,
                 identifier,
                 place.site,
@@ -103,7 +99,6 @@ class HazardStore:
                 call.now if on_the_spot else None,
                 "ON_THE_SPOT" if on_the_spot else "",
             )
-            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             tx.record(
                 Event(
                     "hazard.hazard.reported",
@@ -162,9 +157,7 @@ class HazardStore:
         after = request.hazard
         planners = [outer.principal, after.plan.responsible] if outer and request.transition == "planned" else []
         for _ in range(RECORD_ATTEMPTS):
-            before = await self._database.row(self.SELECT_HAZARD, identifier)
-            if before is None:
-                raise NotFound(request.name)
+            before = call.scope.row(request.name, await self._database.row(self.SELECT_HAZARD, identifier))
             require_seen(outer, request.name, before["revision"])
             row = {**before, **messages.transition_columns(request, before)}
             reopens = after.reopen_count > before["reopen_count"]
@@ -226,17 +219,14 @@ class HazardStore:
             if kind == "CLOSE_DOWN":
                 await tx.execute(self.LOCK_COUNTY_OF_HAZARD, hazard_id)
             await tx.execute(self.LOCK_SITE, site)
-            hazard = await tx.fetchrow(self.LOCK_HAZARD, hazard_id)
-            if hazard is None:
-                raise NotFound(hazard_name)
-            call.scope.require(hazard_name, hazard["region_code"], hazard["unit_path"])
+            hazard = call.scope.row(hazard_name, await tx.fetchrow(self.LOCK_HAZARD, hazard_id))
             unit = call.unit_reaching(hazard["region_code"], hazard["unit_path"])
             rules.check_order(
                 rules.OrderedHazard(hazard_name, hazard["site"], hazard["disposition"], hazard["state"]),
                 site,
                 kind.lower(),
             )
-            row = await tx.fetchrow(
+            row = await tx.fetchone(
                 self.INSERT_ORDER,
                 identifier,
                 site,
@@ -249,7 +239,6 @@ class HazardStore:
                 call.principal,
                 call.now,
             )
-            assert row is not None  # noqa: S101 (INSERT … RETURNING gives the row or raises)
             await tx.execute(self.TIE_HAZARD, hazard_id, identifier)
             if kind == "CLOSE_DOWN":
                 for under_way in await tx.fetch(self.SELECT_UNDER_WAY, site):
@@ -291,16 +280,12 @@ class HazardStore:
         identifier = id_of(name, "siteOrders")
         async with self._database.command(call) as tx:
             await tx.execute(self.LOCK_SITE_OF_ORDER, identifier)
-            order = await tx.fetchrow(self.LOCK_ORDER, identifier)
-            if order is None:
-                raise NotFound(name)
-            call.scope.require(name, order["region_code"], order["unit_path"])
+            order = call.scope.row(name, await tx.fetchrow(self.LOCK_ORDER, identifier))
             closed = await tx.fetchrow(self.SITE_IS_CLOSED, order["site"]) is not None
             rules.check_resumption(
                 rules.InForce(order["kind"], order["resume_time"] is not None, closed, order["write_off_reason"])
             )
-            row = await tx.fetchrow(self.RESUME, identifier, call.now, call.principal)
-            assert row is not None  # noqa: S101 (the row is locked above)
+            row = await tx.fetchone(self.RESUME, identifier, call.now, call.principal)
             tx.record(
                 Event(
                     "hazard.site.resumed",
@@ -315,7 +300,7 @@ class HazardStore:
     LISTED = """
         FROM hazard h
         LEFT JOIN LATERAL (
-            SELECT r.write_off_time FROM reopening r
+            SELECT r.write_off_time AS earlier_write_off_time FROM reopening r
             WHERE r.hazard_id = h.id AND r.write_off_time < $3 AND r.reopen_time >= $3
         ) AS span ON true
         WHERE (h.region_code ^@ ANY($1::text[]) OR h.unit_path ^@ ANY($2::text[]))
@@ -324,7 +309,7 @@ class HazardStore:
               $4 = ''
               OR ($4 = 'WRITTEN_OFF') = CASE
                   WHEN $3::timestamptz IS NULL THEN h.write_off_time IS NOT NULL
-                  ELSE coalesce(h.write_off_time < $3, false) OR span.write_off_time IS NOT NULL
+                  ELSE coalesce(h.write_off_time < $3, false) OR span.earlier_write_off_time IS NOT NULL
               END
           )
           AND ($5 = '' OR h.site = $5)
@@ -333,7 +318,8 @@ class HazardStore:
           AND ($8 = '' OR h.disposition = $8)
     """
     LIST_HAZARDS = (
-        "SELECT h.*, span.write_off_time AS earlier_write_off_time"
+        "SELECT earlier_write_off_time, "
+        + HAZARD_COLUMNS
         + LISTED
         + "AND (h.open_time, h.id) > ($9, $10) ORDER BY h.open_time, h.id LIMIT $11"
     )
@@ -347,8 +333,7 @@ class HazardStore:
         grade = hazard_pb2.HazardGrade.Name(request.grade).removeprefix("HAZARD_GRADE_")
         disposition = hazard_pb2.Disposition.Name(request.disposition).removeprefix("DISPOSITION_")
         filters = (
-            list(call.scope.regions),
-            list(call.scope.unit_paths),
+            *call.scope.prefixes,
             as_of,
             "" if status == "UNSPECIFIED" else status,
             request.site,

@@ -3,9 +3,8 @@
 from dutyloop.inspection.v1 import inspection_pb2
 from services.kit.clients import Clients
 from services.kit.errors import invalid
-from services.kit.paging import pages
+from services.kit.paging import MAX_SIZE, pages
 
-PAGE = 1_000
 KNOWN = 10_000
 
 
@@ -27,7 +26,7 @@ class Visits:
         return self._inspectors[key]
 
     async def _look(self, visit: str, site: str) -> frozenset[str]:
-        request = inspection_pb2.ListVisitsRequest(target=site, page_size=PAGE)  # a site has few
+        request = inspection_pb2.ListVisitsRequest(target=site, page_size=MAX_SIZE)  # a site has few
         async for each in pages(self._clients.call, self._clients.inspection.ListVisits, request, "visits"):
             if each.name == visit:
                 return frozenset(each.inspectors)

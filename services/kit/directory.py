@@ -27,6 +27,7 @@ PLACES = 10_000
 class UnitPlace:
     """Where a unit acts and stands in the tree."""
 
+    unit: str
     region_code: str
     path: str
 
@@ -65,7 +66,7 @@ class Directory:
             found = await self._clients.call(self._clients.directory.GetUnit, request)
             if len(self._places) >= PLACES:
                 self._places.clear()
-            known = self._places[unit] = UnitPlace(code_of(found.region), found.path)
+            known = self._places[unit] = UnitPlace(unit, code_of(found.region), found.path)
         return known
 
     async def _current(self) -> WorkCalendar:

@@ -116,7 +116,7 @@ async def test_terms_out_of_range_are_refused(
 async def test_a_unit_is_asked_for_once(known: Directory, clients: FakeClients) -> None:
     """Every assignment would ask where a unit is, which never changes; an unknown one may yet be created."""
     for _ in range(2):
-        assert await known.place("units/b") == UnitPlace("1303", "a/b/")
+        assert await known.place("units/b") == UnitPlace("units/b", "1303", "a/b/")
         with pytest.raises(NotFound):
             await known.place("units/unknown")
     assert clients.asked == ["unit"] * 3
