@@ -174,7 +174,7 @@ def regions(
 ) -> None:
     """Import regions."""
     source = Source(file, REGIONS, _chosen(columns), _format(encoding, delimiter, sheet))
-    _run(Migration("regions", source, Place(), dry_run, errors, person, as_json))
+    _run(ImportRun("regions", source, Place(), dry_run, errors, person, as_json))
 
 
 def sites(
@@ -193,7 +193,7 @@ def sites(
 ) -> None:
     """Import sites."""
     source = Source(file, SITES, _chosen(columns), _format(encoding, delimiter, sheet))
-    _run(Migration("sites", source, Place(region, unit), dry_run, errors, person, as_json, source_region=source_region))
+    _run(ImportRun("sites", source, Place(region, unit), dry_run, errors, person, as_json, source_region=source_region))
 
 
 def visits(
@@ -214,7 +214,7 @@ def visits(
     """Import visits and, unless they are there already, their sites."""
     source = Source(file, VISITS, _chosen(columns), _format(encoding, delimiter, sheet))
     place = Place(region, unit)
-    _run(Migration("visits", source, place, dry_run, errors, person, as_json, no_sites, source_region))
+    _run(ImportRun("visits", source, place, dry_run, errors, person, as_json, no_sites, source_region))
 
 
 def hazards(
@@ -240,7 +240,7 @@ def hazards(
     chosen = RESULTS if layout is HazardLayout.INSPECTION_RESULTS else HAZARDS
     source = Source(file, chosen, _chosen(columns), _format(encoding, delimiter, sheet))
     kind, place = f"hazards/{layout}", Place(region, unit)
-    _run(Migration(kind, source, place, dry_run, errors, person, as_json, no_sites, source_region))
+    _run(ImportRun(kind, source, place, dry_run, errors, person, as_json, no_sites, source_region))
 
 
 def items(
@@ -264,8 +264,8 @@ def items(
     """
     draft = _draft(responsibility_list)
     source = Source(file, DUTY_ITEMS, _chosen(columns), _format(encoding, delimiter, sheet))
-    migration = Migration(f"items/{draft}/{new_request_id()}", source, Place(), dry_run, errors, person, as_json)
-    _run(migration, responsibility_list=draft)
+    run = ImportRun(f"items/{draft}/{new_request_id()}", source, Place(), dry_run, errors, person, as_json)
+    _run(run, responsibility_list=draft)
 
 
 def _draft(text: str) -> str:
@@ -333,7 +333,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Migration:
+class ImportRun:
     """One run of an import."""
 
     kind: str
@@ -424,22 +424,22 @@ Send = Callable[[str, Iterator[Message]], Sending]
 """Begins to send one chunk's messages to a method."""
 
 
-def migrate(
-    migration: Migration, columns: Mapping[str, str], key: str, send: Send, advance: Callable[[str, int], None]
+def carry_out(
+    run: ImportRun, columns: Mapping[str, str], key: str, send: Send, advance: Callable[[str, int], None]
 ) -> Outcome:
     """Send every phase, chunk by chunk; ``advance`` hears of the rows done."""
     outcome = Outcome()
     new_sites: set[str] = set()
-    for phase in migration.phases():
+    for phase in run.phases():
         tally = outcome.tallies.setdefault(phase.name, Tally())
         faults = Faults()
-        for chunk, report in _reports(migration, phase, phase.rows(faults), key, send):
+        for chunk, report in _reports(run, phase, phase.rows(faults), key, send):
             unchecked = _of_new_sites(report, chunk, new_sites)
             tally.add(report, len(unchecked))
             for error in report.errors:
                 if error.row not in unchecked:
                     faults.add(error.row, phase.names.get(error.column, error.column), error.description)
-            if migration.dry_run and phase.name == "sites":
+            if run.dry_run and phase.name == "sites":
                 refused = {error.row for error in report.errors}
                 new_sites.update(row.site.legacy_id for row in chunk if row.row not in refused)
             advance(phase.name, len(chunk))
@@ -450,21 +450,21 @@ def migrate(
 
 
 def _reports(
-    migration: Migration, phase: Phase, rows: Iterator[Message], key: str, send: Send
+    run: ImportRun, phase: Phase, rows: Iterator[Message], key: str, send: Send
 ) -> Iterator[tuple[Sequence[Any], kit_pb2.ImportReport]]:
     """Yield the chunks and what became of them, in order.
 
     A chunk is read, and checked by the service, while the one before it is merged: it is complete, and may be
     merged, only once the other has been answered. Where that one fails, this one has changed nothing.
     """
-    region = qualified("regions", migration.source_region)
+    region = qualified("regions", run.source_region)
     before: tuple[Sequence[Any], Sending] | None = None
     for number in count():
         chunk, answered = list(islice(rows, CHUNK_ROWS)), Event()
         sending = None
         if chunk:
             header = kit_pb2.ImportHeader(
-                request_id=chunk_id(key, phase.name, number), dry_run=migration.dry_run, source_region=region
+                request_id=chunk_id(key, phase.name, number), dry_run=run.dry_run, source_region=region
             )
             sending = send(phase.method, _held(messages_of(phase.method, header, chunk), answered))
         if before is not None:
@@ -541,20 +541,20 @@ def _opening(messages: Iterator[Message], into: Mapping[str, str]) -> Iterator[M
         yield message
 
 
-def _run(migration: Migration, **into: str) -> None:
-    source = migration.source
+def _run(run: ImportRun, **into: str) -> None:
+    source = run.source
     try:
         columns = source.columns()
         content = sha256_of(source.path)
         total = source.count()
-        send = sender(Connection(migration.person), into)
-        with _progress(total) as advance, _told_how_to_resume(migration):
-            outcome = migrate(migration, columns, migration.key(content), send, advance)
+        send = sender(Connection(run.person), into)
+        with _progress(total) as advance, _told_how_to_resume(run):
+            outcome = carry_out(run, columns, run.key(content), send, advance)
         figures = source.layout.figures
         counted = asdict(figures(source.rows)) if figures else None
     except SheetError as error:
         fail(str(error), Exit.USAGE)
-    _report(migration, content, outcome, counted)
+    _report(run, content, outcome, counted)
     if outcome.rejected:
         leave(Exit.MISMATCH)
 
@@ -583,11 +583,11 @@ def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
 
 
 @contextmanager
-def _told_how_to_resume(migration: Migration) -> Iterator[None]:
+def _told_how_to_resume(run: ImportRun) -> Iterator[None]:
     try:
         yield
     except (DomainError, KeyboardInterrupt):
-        if not migration.dry_run:
+        if not run.dry_run:
             err.print(
                 say(
                     "导入中断；用同样的参数重新运行即可继续，已完成的部分不会重复",
@@ -597,19 +597,19 @@ def _told_how_to_resume(migration: Migration) -> Iterator[None]:
         raise
 
 
-def _report(migration: Migration, content: str, outcome: Outcome, figures: Mapping[str, Any] | None) -> None:
-    path = migration.errors_path()
+def _report(run: ImportRun, content: str, outcome: Outcome, figures: Mapping[str, Any] | None) -> None:
+    path = run.errors_path()
     if outcome.faults or path.exists():
         try:
             write_errors(path, outcome.faults)
         except OSError as error:
             fail(worded(Failure("unwritable", path=path, reason=error)))
-    if migration.as_json:
+    if run.as_json:
         print_json(
             {
-                "file": str(migration.source.path),
+                "file": str(run.source.path),
                 "sha256": content,
-                "dry_run": migration.dry_run,
+                "dry_run": run.dry_run,
                 "phases": {name: asdict(tally) for name, tally in outcome.tallies.items()},
                 "rejected": outcome.rejected,
                 "errors_file": str(path) if outcome.faults else None,
@@ -617,9 +617,7 @@ def _report(migration: Migration, content: str, outcome: Outcome, figures: Mappi
             }
         )
         return
-    title = (
-        say("导入（试运行，未保存）", "import (dry run, nothing kept)") if migration.dry_run else say("导入", "import")
-    )
+    title = say("导入（试运行，未保存）", "import (dry run, nothing kept)") if run.dry_run else say("导入", "import")
     headings = [
         "",
         say("行", "rows"),
@@ -628,7 +626,7 @@ def _report(migration: Migration, content: str, outcome: Outcome, figures: Mappi
         say("未变", "unchanged"),
         say("拒绝", "rejected"),
     ]
-    if migration.dry_run:
+    if run.dry_run:
         headings.append(say("未检查", "unchecked"))
     counts = ((label(name), *asdict(tally).values()) for name, tally in outcome.tallies.items())
     print_table(title, headings, (row[: len(headings)] for row in counts))
@@ -638,7 +636,7 @@ def _report(migration: Migration, content: str, outcome: Outcome, figures: Mappi
         err.print(say("文件中列名之下没有数据", "the file has no rows below its headings"))
     if outcome.faults:
         err.print(say(f"被拒绝的行见 {path}", f"the refused rows are in {path}"), highlight=False, markup=False)
-    if not migration.dry_run:
+    if not run.dry_run:
         out.print(say("可放心重复运行：同一文件不会重复导入", "safe to run again: the same file is not taken in twice"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.connection import Connection
-from services.cli.imports import Migration, Source, migrate, sender
+from services.cli.imports import ImportRun, Source, carry_out, sender
 from services.cli.layouts import HAZARDS, Place
 from services.cli.sheets import sha256_of
 from services.kit.dates import start_of
@@ -83,10 +83,10 @@ async def measure(bench: Bench) -> Row:
 def import_file(file: Path, connection: Connection) -> None:
     """Import a file as the command line does."""
     source = Source(file, HAZARDS)
-    migration = Migration("hazards/own", source, Place(), no_sites=True)
+    run = ImportRun("hazards/own", source, Place(), no_sites=True)
     columns, content = source.columns(), sha256_of(file)
     assert source.count() == ROWS
-    outcome = migrate(migration, columns, migration.key(content), sender(connection), lambda phase, rows: None)
+    outcome = carry_out(run, columns, run.key(content), sender(connection), lambda phase, rows: None)
     assert outcome.tallies["hazards"].created == ROWS, outcome
 
 

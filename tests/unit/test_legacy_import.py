@@ -1,4 +1,4 @@
-"""Legacy migration: what a ledger means as hazards, how tables are read, and that a repeated import is the same."""
+"""Legacy run: what a ledger means as hazards, how tables are read, and that a repeated import is the same."""
 
 import csv
 import gzip
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from dutyloop.kit.v1 import kit_pb2
 from services.cli import imports
-from services.cli.imports import CHUNK_ROWS, MESSAGE_ROWS, Migration, Outcome, Source, chunk_id, migrate
+from services.cli.imports import CHUNK_ROWS, MESSAGE_ROWS, ImportRun, Outcome, Source, carry_out, chunk_id
 from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Layout, Place
 from services.cli.legacy import Disposition, Figures, Grade, LegacyHazard, Result, figures_of, hazards_of
 from services.cli.sheets import (
@@ -436,22 +436,22 @@ def run(
         sent[method].extend(rows)
         return kit_pb2.ImportReport(rows=len(rows), created=len(rows))
 
-    migration = Migration("test", source, place, dry_run)
-    outcome = sent_by(send or take, migration, migration.key(sha256_of(source.path)))
+    run = ImportRun("test", source, place, dry_run)
+    outcome = sent_by(send or take, run, run.key(sha256_of(source.path)))
     return outcome, sent
 
 
 Take = Callable[[str, Iterator[Message]], kit_pb2.ImportReport]
 
 
-def sent_by(take: Take, migration: Migration, key: str) -> Outcome:
+def sent_by(take: Take, run: ImportRun, key: str) -> Outcome:
     """Migrate to what answers a chunk when it has all of it, as a service does, while the next one comes in."""
     with ThreadPoolExecutor() as pool:
 
         def send(method: str, messages: Iterator[Message]) -> Future[kit_pb2.ImportReport]:
             return pool.submit(take, method, messages)
 
-        return migrate(migration, migration.source.columns(), key, send, lambda phase, rows: None)
+        return carry_out(run, run.source.columns(), key, send, lambda phase, rows: None)
 
 
 class Cut(Exception):
@@ -487,7 +487,7 @@ def test_a_chunk_after_a_cut_is_given_up(tmp_path: Path) -> None:
     """It would be merged without the one before it, and its refused rows stay refused when the import is resumed."""
     rows = [(f"{number:06}", "x", "y") for number in range(2 * CHUNK_ROWS)]
     path = table(tmp_path / "a.csv", ("code", "parent_code", "name"), *rows)
-    migration = Migration("test", Source(path, REGIONS), NOWHERE)
+    run = ImportRun("test", Source(path, REGIONS), NOWHERE)
     begun: list[Any] = []
 
     class Answer:
@@ -505,7 +505,7 @@ def test_a_chunk_after_a_cut_is_given_up(tmp_path: Path) -> None:
             return True
 
     with pytest.raises(Cut):
-        migrate(migration, migration.source.columns(), "k", lambda _, rows: Answer(rows), lambda phase, rows: None)
+        carry_out(run, run.source.columns(), "k", lambda _, rows: Answer(rows), lambda phase, rows: None)
     assert [each.cancelled for each in begun] == [False, True]
     assert all(list(each.messages) for each in begun), "who reads on waits for ever"
 
@@ -523,8 +523,8 @@ def test_every_chunk_names_the_register(tmp_path: Path) -> None:
             named.extend(message.header.source_region for message in headed)  # type: ignore[attr-defined]
             return kit_pb2.ImportReport()
 
-        migration = Migration("visits", Source(path, VISITS), Place("130302"), source_region=given)
-        sent_by(take, migration, migration.key("x"))
+        run = ImportRun("visits", Source(path, VISITS), Place("130302"), source_region=given)
+        sent_by(take, run, run.key("x"))
         assert named == [expected] * 2
 
 
@@ -534,7 +534,7 @@ def test_chunk_ids_are_those_of_the_content_the_options_and_the_place(tmp_path: 
 
     def key(content: str = sha256_of(path), **options: Any) -> str:
         chosen = options.pop("chosen", {})
-        return Migration("sites", Source(path, SITES, chosen), **{"place": Place("1303"), **options}).key(content)
+        return ImportRun("sites", Source(path, SITES, chosen), **{"place": Place("1303"), **options}).key(content)
 
     assert key() == key()
     assert key(source_region="130302") not in (key(), key(source_region="130303"))
@@ -604,7 +604,7 @@ def test_long_rows_are_packed_by_size(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_does_not_blame_rows_for_sites_it_did_not_keep(tmp_path: Path) -> None:
-    """Every row of a first migration would be called faulty."""
+    """Every row of a first run would be called faulty."""
     path = table(tmp_path / "a.csv", ("site", "date"), ("S1", "2012-01-01"), ("S2", "2012-01-01"))
 
     def take(method: str, messages: Iterator[Message]) -> kit_pb2.ImportReport:
