@@ -143,14 +143,14 @@ class AccountabilityStore:
             row = await tx.fetchone(
                 self.APPLY_TRANSITION,
                 identifier,
-                messages.accountability_state_word(after.state),
+                messages.ACCOUNTABILITY_CASE_STATE.given(after.state),
                 optional_time(after, "due_time"),
                 after.facts,
                 list(after.evidence),
                 after.handler,
                 after.decider,
                 optional_time(after, "decide_time"),
-                messages.decision_word(after.decision),
+                messages.DECISION.of(after.decision),
                 after.instrument_number,
                 after.influence_months,
                 optional_time(after, "influence_end_time"),
@@ -238,7 +238,7 @@ class AccountabilityStore:
             call.principal,
             request.unit,
             request.subject,
-            messages.accountability_state_word(request.state),
+            messages.ACCOUNTABILITY_CASE_STATE.given(request.state),
         )
         key = (page.after_time(), page.after_key(1), page.limit)
         rows = await self._database.fetch(self.LIST_CASES, *filters, *key)

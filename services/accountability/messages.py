@@ -9,50 +9,23 @@ from dutyloop.kit.v1 import kit_pb2
 from services.kit.db import Row
 from services.kit.lights import light
 from services.kit.names import name_of
+from services.kit.terms import TERM_UNIT
+from services.kit.words_of import Words
 from workflows.payloads import Term
 from workflows.payloads.supervision import Policy, Rung
 
-
-def kind_word(kind: accountability_pb2.MeasureKind.ValueType) -> str:
-    """Return the stored word of a kind of measure, '' when unspecified."""
-    return accountability_pb2.MeasureKind.Name(kind).removeprefix("MEASURE_KIND_") if kind else ""
-
-
-def target_word(target: accountability_pb2.RungTarget.ValueType) -> str:
-    """Return the stored word of a rung's target."""
-    return accountability_pb2.RungTarget.Name(target).removeprefix("RUNG_TARGET_")
-
-
-def source_word(source: accountability_pb2.CaseSource.ValueType) -> str:
-    """Return the stored word of a case's source, '' when unspecified."""
-    return accountability_pb2.CaseSource.Name(source).removeprefix("CASE_SOURCE_") if source else ""
-
-
-def supervision_state_word(state: accountability_pb2.SupervisionCaseState.ValueType) -> str:
-    """Return the stored word of a supervision case's state, '' when unspecified."""
-    name = accountability_pb2.SupervisionCaseState.Name(state)
-    return name.removeprefix("SUPERVISION_CASE_STATE_") if state else ""
-
-
-def accountability_state_word(state: accountability_pb2.AccountabilityCaseState.ValueType) -> str:
-    """Return the stored word of an accountability case's state, '' when unspecified."""
-    name = accountability_pb2.AccountabilityCaseState.Name(state)
-    return name.removeprefix("ACCOUNTABILITY_CASE_STATE_") if state else ""
-
-
-def decision_word(decision: accountability_pb2.Decision.ValueType) -> str:
-    """Return the stored word of a decision."""
-    return accountability_pb2.Decision.Name(decision).removeprefix("DECISION_")
-
-
-def light_word(light: kit_pb2.Light.ValueType) -> str:
-    """Return the word of a light, '' when unspecified."""
-    return kit_pb2.Light.Name(light).removeprefix("LIGHT_") if light else ""
+ACCOUNTABILITY_CASE_STATE = Words(accountability_pb2.AccountabilityCaseState)
+CASE_SOURCE = Words(accountability_pb2.CaseSource)
+DECISION = Words(accountability_pb2.Decision)
+MEASURE_KIND = Words(accountability_pb2.MeasureKind)
+RUNG_TARGET = Words(accountability_pb2.RungTarget)
+SUPERVISION_CASE_STATE = Words(accountability_pb2.SupervisionCaseState)
+LIGHT = Words(kit_pb2.Light)
 
 
 def term_of(term: kit_pb2.Term) -> Term:
     """Return a term as workflows know it."""
-    return Term(term.amount, kit_pb2.TermUnit.Name(term.unit).removeprefix("TERM_UNIT_"))
+    return Term(term.amount, TERM_UNIT.of(term.unit))
 
 
 def rung_columns(rungs: Sequence[Rung]) -> list[dict[str, Any]]:
@@ -72,8 +45,8 @@ def rungs_of(policy: accountability_pb2.EscalationPolicy) -> tuple[Rung, ...]:
     """Return the rungs of a policy as workflows know them."""
     return tuple(
         Rung(
-            kind_word(rung.kind),
-            target_word(rung.target),
+            MEASURE_KIND.given(rung.kind),
+            RUNG_TARGET.of(rung.target),
             term_of(rung.wait) if rung.HasField("wait") else None,
             rung.label,
         )
@@ -101,13 +74,13 @@ def policy_message(row: Row) -> accountability_pb2.EscalationPolicy:
     message.region = name_of("regions", row["region_code"])
     for rung in pinned_policy(row).rungs:
         added = message.rungs.add(
-            kind=accountability_pb2.MeasureKind.Value("MEASURE_KIND_" + rung.kind),
-            target=accountability_pb2.RungTarget.Value("RUNG_TARGET_" + rung.target),
+            kind=MEASURE_KIND.number(rung.kind),
+            target=RUNG_TARGET.number(rung.target),
             label=rung.label,
         )
         if rung.wait is not None:
             added.wait.amount = rung.wait.amount
-            added.wait.unit = kit_pb2.TermUnit.Value("TERM_UNIT_" + rung.wait.unit)
+            added.wait.unit = TERM_UNIT.number(rung.wait.unit)
     message.source = row["source"]
     message.statutory = row["statutory"]
     message.creator = row["creator"]
@@ -121,7 +94,7 @@ def supervision_message(row: Row, now: datetime) -> accountability_pb2.Supervisi
     message.name = name_of("supervisionCases", row["id"])
     message.etag = str(row["revision"])
     message.display_name = row["display_name"]
-    message.source = accountability_pb2.CaseSource.Value("CASE_SOURCE_" + row["source"])
+    message.source = CASE_SOURCE.number(row["source"])
     message.matter = row["matter"]
     message.unit = row["unit"]
     message.post = row["post"]
@@ -130,12 +103,12 @@ def supervision_message(row: Row, now: datetime) -> accountability_pb2.Supervisi
     message.policy_version = row["policy_version"]
     if row["term_amount"] is not None:
         message.term.amount = row["term_amount"]
-        message.term.unit = kit_pb2.TermUnit.Value("TERM_UNIT_" + row["term_unit"])
+        message.term.unit = TERM_UNIT.number(row["term_unit"])
     message.task = row["task"]
     message.hazard = row["hazard"]
     message.tour = row["tour"]
     message.region = name_of("regions", row["region_code"])
-    message.state = accountability_pb2.SupervisionCaseState.Value("SUPERVISION_CASE_STATE_" + row["state"])
+    message.state = SUPERVISION_CASE_STATE.number(row["state"])
     message.open_time.FromDatetime(row["open_time"])
     message.due_time.FromDatetime(row["due_time"])
     if row["next_rung_time"] is not None:
@@ -169,13 +142,13 @@ def accountability_message(row: Row, now: datetime) -> accountability_pb2.Accoun
     message.task = row["task"]
     message.supervision_case = row["supervision_case"]
     message.region = name_of("regions", row["region_code"])
-    message.state = accountability_pb2.AccountabilityCaseState.Value("ACCOUNTABILITY_CASE_STATE_" + row["state"])
+    message.state = ACCOUNTABILITY_CASE_STATE.number(row["state"])
     message.opener = row["opener"]
     message.facts = row["facts"]
     message.evidence.extend(row["evidence"])
     message.handler = row["handler"]
     message.decider = row["decider"]
-    message.decision = accountability_pb2.Decision.Value("DECISION_" + row["decision"])
+    message.decision = DECISION.number(row["decision"])
     message.instrument_number = row["instrument_number"]
     message.influence_months = row["influence_months"]
     message.grounds = row["grounds"]
@@ -211,12 +184,12 @@ def measure_message(row: Row) -> accountability_pb2.Measure:
     message.name = name_of("measures", row["id"])
     message.supervision_case = name_of("supervisionCases", row["supervision_case_id"])
     message.accountability_case = name_of("accountabilityCases", row["accountability_case_id"])
-    message.kind = accountability_pb2.MeasureKind.Value("MEASURE_KIND_" + row["kind"])
-    message.decision = accountability_pb2.Decision.Value("DECISION_" + row["decision"])
+    message.kind = MEASURE_KIND.number(row["kind"])
+    message.decision = DECISION.number(row["decision"])
     message.rung = row["rung"]
     message.cycle = row["cycle"]
     message.label = row["label"]
-    message.target = accountability_pb2.RungTarget.Value("RUNG_TARGET_" + row["target"])
+    message.target = RUNG_TARGET.number(row["target"])
     message.target_unit = row["target_unit"]
     message.target_post = row["target_post"]
     message.target_person = row["target_person"]

@@ -163,7 +163,7 @@ class AccountabilityService:
         row = await self._answered(request, call)
         rules.check_influence(request.influence_months)
         unit_paths = await self._check_decider(call, row)
-        decision = messages.decision_word(request.decision)
+        decision = messages.DECISION.of(request.decision)
         action = {
             "decision": decision,
             "influence_months": request.influence_months,

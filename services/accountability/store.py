@@ -238,7 +238,7 @@ class SupervisionStore:
                 self.INSERT_CASE,
                 identifier,
                 case.display_name,
-                messages.source_word(case.source),
+                messages.CASE_SOURCE.given(case.source),
                 case.matter,
                 opening.place.unit,
                 opening.place.path,
@@ -364,7 +364,7 @@ class SupervisionStore:
             row = await tx.fetchone(
                 self.APPLY_TRANSITION,
                 identifier,
-                messages.supervision_state_word(after.state),
+                messages.SUPERVISION_CASE_STATE.given(after.state),
                 optional_time(after, "due_time"),
                 optional_time(after, "next_rung_time"),
                 after.fired_rung_count,
@@ -444,11 +444,11 @@ class SupervisionStore:
                 self.INSERT_RUNG,
                 identifier,
                 case_id,
-                messages.kind_word(measure.kind),
+                messages.MEASURE_KIND.given(measure.kind),
                 measure.cycle,
                 measure.rung,
                 measure.label,
-                messages.target_word(measure.target),
+                messages.RUNG_TARGET.of(measure.target),
                 measure.target_unit,
                 measure.target_post,
                 measure.target_person,
@@ -528,11 +528,11 @@ class SupervisionStore:
         filters = (
             *call.scope.prefixes,
             request.unit,
-            messages.supervision_state_word(request.state),
-            messages.source_word(request.source),
+            messages.SUPERVISION_CASE_STATE.given(request.state),
+            messages.CASE_SOURCE.given(request.source),
             request.task,
             request.hazard,
-            messages.light_word(request.light),
+            messages.LIGHT.given(request.light),
             call.now,
             YELLOW,
         )
@@ -572,7 +572,7 @@ class SupervisionStore:
             request.supervision_case.removeprefix("supervisionCases/"),
             request.accountability_case.removeprefix("accountabilityCases/"),
             request.unit,
-            messages.kind_word(request.kind),
+            messages.MEASURE_KIND.given(request.kind),
         )
         key = (page.after_time(), page.after_key(1), page.limit)
         rows = await self._database.fetch(self.LIST_MEASURES, *filters, *key)

@@ -293,7 +293,7 @@ def site_importer(call: Call, register: str) -> Importer[directory_pb2.SiteRow]:
             id_of(site.region, "regions", "region"),
             optional_id(site.unit, "units", "unit"),
             site.sector,
-            messages.COLOUR[site.colour],
+            messages.COLOUR.of(site.colour),
         )
 
     async def merge(connection: Connection, tell: Tell) -> Merged:

@@ -17,25 +17,12 @@ from services.kit.dates import day_of, set_day, time_of
 from services.kit.db import Row
 from services.kit.errors import invalid
 from services.kit.names import name_of
+from services.kit.words_of import Words
 
-
-def _words(enum: Any, prefix: str) -> Mapping[int, str]:
-    """Map an enum's numbers to the words stored: its names without their prefix."""
-    return {number: name.removeprefix(prefix) for name, number in enum.items()}
-
-
-def _numbers(words: Mapping[int, str]) -> Mapping[str, Any]:
-    return {word: number for number, word in words.items()}
-
-
-UNIT_KIND = _words(directory_pb2.UnitKind, "UNIT_KIND_")
-REACH = _words(directory_pb2.PostReach, "POST_REACH_")
-COLOUR = _words(directory_pb2.RiskColour, "RISK_COLOUR_")
-ROLE = _words(policy_pb2.Role, "ROLE_")
-_UNIT_KIND_NUMBER = _numbers(UNIT_KIND)
-_REACH_NUMBER = _numbers(REACH)
-_COLOUR_NUMBER = _numbers(COLOUR)
-_ROLE_NUMBER = _numbers(ROLE)
+UNIT_KIND = Words(directory_pb2.UnitKind)
+REACH = Words(directory_pb2.PostReach)
+COLOUR = Words(directory_pb2.RiskColour)
+ROLE = Words(policy_pb2.Role)
 _REGION_LEVEL: Mapping[int, Any] = {length: level for level, length in enumerate(PARENT_LENGTH, start=1)}
 _TERM_UNIT: Mapping[int, Unit] = {kit_pb2.TermUnit.Value(f"TERM_UNIT_{unit.name}"): unit for unit in Unit}
 _TERM_UNIT_NUMBER: Mapping[Unit, Any] = {unit: number for number, unit in _TERM_UNIT.items()}
@@ -59,7 +46,7 @@ def unit_message(row: Row) -> directory_pb2.Unit:
         display_name=row["display_name"],
         region=name_of("regions", row["region_code"]),
         parent=name_of("units", row["parent_id"]),
-        kind=_UNIT_KIND_NUMBER[row["kind"]],
+        kind=UNIT_KIND.number(row["kind"]),
         enforcement=row["enforcement"],
         path=row["unit_path"],
     )
@@ -78,8 +65,8 @@ def post_message(row: Row) -> directory_pb2.Post:
         name=name_of("posts", row["id"]),
         unit=name_of("units", row["unit_id"]),
         display_name=row["display_name"],
-        roles=[_ROLE_NUMBER[role] for role in row["roles"]],
-        reach=_REACH_NUMBER[row["reach"]],
+        roles=[ROLE.number(role) for role in row["roles"]],
+        reach=REACH.number(row["reach"]),
     )
 
 
@@ -107,7 +94,7 @@ def site_message(row: Row) -> directory_pb2.Site:
         region=name_of("regions", row["region_code"]),
         unit=name_of("units", row["unit_id"]),
         sector=row["sector"],
-        colour=_COLOUR_NUMBER[row["colour"]],
+        colour=COLOUR.number(row["colour"]),
         legacy_id=row["legacy_id"] or "",
         source_region=name_of("regions", row["source_region_code"]),
     )
@@ -130,7 +117,7 @@ def access_message(rows: Iterable[Row]) -> directory_pb2.ResolveAccessResponse:
         message.grants.add(
             post=name_of("posts", row["post_id"]),
             unit=name_of("units", row["unit_id"]),
-            roles=[_ROLE_NUMBER[role] for role in row["roles"]],
+            roles=[ROLE.number(role) for role in row["roles"]],
             region_code="" if by_unit else row["region_code"],
             unit_path=row["path"] if by_unit else "",
             home_region_code=row["region_code"],

@@ -173,7 +173,7 @@ class DirectoryService:
         """List sites within reach."""
         page = page_of(request)
         region_code = optional_id(request.region, "regions", "region")
-        rows = await self._sites.sites(call, page, region_code, request.sector, messages.COLOUR[request.colour])
+        rows = await self._sites.sites(call, page, region_code, request.sector, messages.COLOUR.given(request.colour))
         shown, following = page.cut(rows, "id")
         return directory_pb2.ListSitesResponse(sites=map(messages.site_message, shown), next_page_token=following)
 

@@ -70,7 +70,7 @@ class SiteStore:
                 unit_id,
                 unit_path,
                 site.sector,
-                messages.COLOUR[site.colour],
+                messages.COLOUR.of(site.colour),
                 site.legacy_id,
                 source,
             )
@@ -115,7 +115,7 @@ class SiteStore:
                 row["id"],
                 site.display_name if "display_name" in changes else row["display_name"],
                 site.sector if "sector" in changes else row["sector"],
-                messages.COLOUR[site.colour] if "colour" in changes else row["colour"],
+                messages.COLOUR.of(site.colour) if "colour" in changes else row["colour"],
                 *unit,
             )
             payload = {field: value for field, value in _site_payload(changed).items() if field in changes}
@@ -139,7 +139,7 @@ class SiteStore:
     WHERE (region_code ^@ ANY($1::text[]) OR unit_path ^@ ANY($2::text[]))
         AND region_code ^@ $3
         AND ($4 = '' OR sector = $4)
-        AND ($5 = 'UNSPECIFIED' OR colour = $5)
+        AND ($5 = '' OR colour = $5)
         AND id > $6
     ORDER BY id
     LIMIT $7

@@ -83,7 +83,7 @@ class Store:
         """Create a unit below its parent. A parent out of reach is refused like one that is absent."""
         region_code = id_of(unit.region, "regions", "unit.region")
         parent_id = optional_id(unit.parent, "units", "unit.parent")
-        kind = messages.UNIT_KIND[unit.kind]
+        kind = messages.UNIT_KIND.of(unit.kind)
         rules.require_enforcing_kind(kind, enforcement=unit.enforcement)
         identifier = call.new_id()
         async with self._database.command(call) as tx:
@@ -141,7 +141,7 @@ class Store:
             require_etag(unit.name, unit.etag, row["revision"])
             require_unmoved("unit.region", unit.region, name_of("regions", row["region_code"]))
             require_unmoved("unit.parent", unit.parent, name_of("units", row["parent_id"]))
-            kind = messages.UNIT_KIND[unit.kind] if "kind" in changes else row["kind"]
+            kind = messages.UNIT_KIND.of(unit.kind) if "kind" in changes else row["kind"]
             enforcement = unit.enforcement if "enforcement" in changes else row["enforcement"]
             rules.require_enforcing_kind(kind, enforcement=enforcement)
             display_name = unit.display_name if "display_name" in changes else row["display_name"]
@@ -216,8 +216,8 @@ class Store:
 
     async def create_post(self, call: Call, post: directory_pb2.Post) -> directory_pb2.Post:
         """Create a post. Nobody may create one that reaches further than his own."""
-        roles = [messages.ROLE[role] for role in post.roles]
-        reach = messages.REACH[post.reach]
+        roles = [messages.ROLE.of(role) for role in post.roles]
+        reach = messages.REACH.of(post.reach)
         unit_id = id_of(post.unit, "units", "post.unit")
         async with self._database.command(call) as tx:
             unit = await tx.fetchrow(self.SELECT_UNIT, unit_id)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dutyloop.duty.v1 import duty_pb2
-from services.duty import rules
+from services.duty import messages, rules
 from services.duty.rules import Version
 from services.duty.store import item_id
 from services.kit.call import Call
@@ -125,13 +125,13 @@ def item_importer(
             item.text,
             item.law,
             item.article,
-            duty_pb2.DutyType.Name(item.type).removeprefix("DUTY_TYPE_"),
+            messages.DUTY_TYPE.of(item.type),
             item.sector,
             item.function,
             item.area,
-            duty_pb2.Involvement.Name(item.involvement).removeprefix("INVOLVEMENT_"),
+            messages.INVOLVEMENT.of(item.involvement),
             item.recurrence,
-            [duty_pb2.EvidenceType.Name(each).removeprefix("EVIDENCE_TYPE_") for each in item.expected_evidence],
+            [messages.EVIDENCE_TYPE.of(each) for each in item.expected_evidence],
             item.term_days,
         )
 

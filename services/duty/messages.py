@@ -5,6 +5,13 @@ from services.duty.rules import Version
 from services.kit.dates import set_day
 from services.kit.db import Row
 from services.kit.names import name_of
+from services.kit.words_of import Words
+
+DUTY_TYPE = Words(duty_pb2.DutyType)
+EVIDENCE_TYPE = Words(duty_pb2.EvidenceType)
+INVOLVEMENT = Words(duty_pb2.Involvement)
+LIST_KIND = Words(duty_pb2.ListKind)
+LIST_STATE = Words(duty_pb2.ListState)
 
 
 def list_message(row: Row) -> duty_pb2.ResponsibilityList:
@@ -12,14 +19,14 @@ def list_message(row: Row) -> duty_pb2.ResponsibilityList:
     message = duty_pb2.ResponsibilityList()
     message.name = name_of("responsibilityLists", row["id"])
     message.etag = str(row["revision"])
-    message.kind = duty_pb2.ListKind.Value("LIST_KIND_" + row["kind"])
+    message.kind = LIST_KIND.number(row["kind"])
     message.display_name = row["display_name"]
     message.unit = row["unit"]
     message.post = row["post"]
     set_day(message.effective_date, row["effective_date"])
     message.predecessor = name_of("responsibilityLists", row["predecessor_id"])
     message.version = row["version"]
-    message.state = duty_pb2.ListState.Value("LIST_STATE_" + row["state"])
+    message.state = LIST_STATE.number(row["state"])
     message.region = name_of("regions", row["region_code"])
     message.editor = row["editor"]
     message.submitter = row["submitter"]
@@ -60,15 +67,13 @@ def item_message(row: Row) -> duty_pb2.DutyItem:
     message.text = row["text"]
     message.law = row["law"]
     message.article = row["article"]
-    message.type = duty_pb2.DutyType.Value("DUTY_TYPE_" + row["type"])
+    message.type = DUTY_TYPE.number(row["type"])
     message.sector = row["sector"]
     message.function = row["function"]
     message.area = row["area"]
-    message.involvement = duty_pb2.Involvement.Value("INVOLVEMENT_" + row["involvement"])
+    message.involvement = INVOLVEMENT.number(row["involvement"])
     message.recurrence = row["recurrence"]
-    message.expected_evidence.extend(
-        duty_pb2.EvidenceType.Value("EVIDENCE_TYPE_" + each) for each in row["expected_evidence"]
-    )
+    message.expected_evidence.extend(EVIDENCE_TYPE.number(each) for each in row["expected_evidence"])
     message.term_days = row["term_days"]
     return message
 

@@ -77,7 +77,7 @@ class DutyStore:
     ) -> duty_pb2.ResponsibilityList:
         """Create a draft; one with a predecessor starts with its items."""
         identifier = call.new_id()
-        kind = duty_pb2.ListKind.Name(wanted.kind).removeprefix("LIST_KIND_")
+        kind = messages.LIST_KIND.of(wanted.kind)
         predecessor_id = optional_id(wanted.predecessor, "responsibilityLists", "responsibility_list.predecessor")
         effective_date = day_of(wanted.effective_date)
         async with self._database.command(call) as tx:
@@ -288,8 +288,8 @@ class DutyStore:
         WHERE (l.region_code ^@ ANY ($1::text[]) OR l.unit_path ^@ ANY ($2::text[]))
           AND ($3 = '' OR l.unit = $3)
           AND ($4 = '' OR l.post = $4)
-          AND ($5 = 'UNSPECIFIED' OR l.kind = $5)
-          AND ($6 = 'UNSPECIFIED' OR l.state = $6)
+          AND ($5 = '' OR l.kind = $5)
+          AND ($6 = '' OR l.state = $6)
           AND l.id > $7
         ORDER BY l.id
         LIMIT $8
@@ -305,8 +305,8 @@ class DutyStore:
             *call.scope.prefixes,
             request.unit,
             request.post,
-            duty_pb2.ListKind.Name(request.kind).removeprefix("LIST_KIND_"),
-            duty_pb2.ListState.Name(request.state).removeprefix("LIST_STATE_"),
+            messages.LIST_KIND.given(request.kind),
+            messages.LIST_STATE.given(request.state),
             page.after_key(),
             page.limit,
         )

@@ -9,6 +9,7 @@ import orjson
 from google.type.date_pb2 import Date
 
 from dutyloop.hazard.v1 import hazard_pb2
+from services.hazard import messages
 from services.kit.call import Call
 from services.kit.dates import beijing_date, day_message, day_of, start_of
 from services.kit.db import Connection
@@ -139,8 +140,6 @@ COLUMNS = (
     "write_off_time",
 )
 REQUIRED = ("legacy_id", "site_legacy_id", "grade", "disposition", "description")
-GRADE = {number: name.removeprefix("HAZARD_GRADE_") for name, number in hazard_pb2.HazardGrade.items()}
-DISPOSITION = {number: name.removeprefix("DISPOSITION_") for name, number in hazard_pb2.Disposition.items()}
 
 
 class _Days:
@@ -170,7 +169,7 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
 
     def record_of(row: hazard_pb2.LegacyHazardRow) -> Sequence[Any]:
         legacy_id, description = row.legacy_id, row.description
-        grade, disposition = GRADE[row.grade], DISPOSITION[row.disposition]
+        grade, disposition = messages.HAZARD_GRADE.of(row.grade), messages.DISPOSITION.of(row.disposition)
         if not (legacy_id and row.site_legacy_id and row.grade and row.disposition and description):
             raise invalid(next(field for field in REQUIRED if not getattr(row, field)), "required")
         if not row.HasField("open_date"):

@@ -10,16 +10,24 @@ from services.kit.dates import day_of, optional_time, set_day
 from services.kit.db import Row
 from services.kit.lights import light
 from services.kit.names import name_of
+from services.kit.words_of import Words
+
+DISPOSITION = Words(hazard_pb2.Disposition)
+HAZARD_GRADE = Words(hazard_pb2.HazardGrade)
+HAZARD_STATE = Words(hazard_pb2.HazardState)
+LEDGER_STATUS = Words(hazard_pb2.LedgerStatus)
+SITE_ORDER_KIND = Words(hazard_pb2.SiteOrderKind)
+WRITE_OFF_REASON = Words(hazard_pb2.WriteOffReason)
+VERDICT = Words(kit_pb2.Verdict)
 
 
 def transition_columns(request: hazard_pb2.RecordHazardTransitionRequest, before: Row) -> dict[str, Any]:
     """Return the columns of a hazard as a transition leaves them; what its case does not know stays as it was."""
     after = request.hazard
-    reason = hazard_pb2.WriteOffReason.Name(after.write_off_reason).removeprefix("WRITE_OFF_REASON_")
     return {
         "revision": before["revision"] + 1,
-        "state": hazard_pb2.HazardState.Name(after.state).removeprefix("HAZARD_STATE_"),
-        "grade": hazard_pb2.HazardGrade.Name(after.grade).removeprefix("HAZARD_GRADE_"),
+        "state": HAZARD_STATE.of(after.state),
+        "grade": HAZARD_GRADE.of(after.grade),
         "unit": after.unit,
         "unit_path": request.unit_path or before["unit_path"],
         "rectifier": after.rectifier,
@@ -30,7 +38,7 @@ def transition_columns(request: hazard_pb2.RecordHazardTransitionRequest, before
         "evidence": list(after.evidence),
         "due_time": optional_time(after, "due_time"),
         "write_off_time": optional_time(after, "write_off_time"),
-        "write_off_reason": reason if after.write_off_reason else "",
+        "write_off_reason": WRITE_OFF_REASON.given(after.write_off_reason),
         "reopen_count": after.reopen_count,
         "site_order": after.site_order.removeprefix("siteOrders/") or before["site_order"],
     }
@@ -43,12 +51,12 @@ def hazard_message(row: Row | Mapping[str, Any], now: datetime) -> hazard_pb2.Ha
     message.etag = str(row["revision"])
     message.site = row["site"]
     message.visit = row["visit"]
-    message.grade = hazard_pb2.HazardGrade.Value("HAZARD_GRADE_" + row["grade"])
-    message.disposition = hazard_pb2.Disposition.Value("DISPOSITION_" + row["disposition"])
+    message.grade = HAZARD_GRADE.number(row["grade"])
+    message.disposition = DISPOSITION.number(row["disposition"])
     message.description = row["description"]
     message.remedy = row["remedy"]
     message.basis = row["basis"]
-    message.state = hazard_pb2.HazardState.Value("HAZARD_STATE_" + row["state"])
+    message.state = HAZARD_STATE.number(row["state"])
     message.unit = row["unit"]
     message.reporter = row["reporter"]
     message.rectifier = row["rectifier"]
@@ -60,7 +68,7 @@ def hazard_message(row: Row | Mapping[str, Any], now: datetime) -> hazard_pb2.Ha
         message.due_time.FromDatetime(row["due_time"])
     if row["write_off_time"] is not None:
         message.write_off_time.FromDatetime(row["write_off_time"])
-        message.write_off_reason = hazard_pb2.WriteOffReason.Value("WRITE_OFF_REASON_" + row["write_off_reason"])
+        message.write_off_reason = WRITE_OFF_REASON.number(row["write_off_reason"])
     message.reopen_count = row["reopen_count"]
     message.legacy_id = row["legacy_id"] or ""
     message.source_region = name_of("regions", row["source_region_code"])
@@ -107,7 +115,7 @@ def extension_columns(extension: hazard_pb2.Extension) -> dict[str, Any]:
         "finish_date": day_of(extension.finish_date).isoformat(),
         "reason": extension.reason,
         "requester": extension.requester,
-        "verdict": verdict_word(extension.verdict),
+        "verdict": VERDICT.of(extension.verdict),
         "decider": extension.decider,
     }
 
@@ -124,13 +132,8 @@ def _fill_extension(message: hazard_pb2.Extension, stored: Mapping[str, Any]) ->
     set_day(message.finish_date, date.fromisoformat(stored["finish_date"]))
     message.reason = stored["reason"]
     message.requester = stored["requester"]
-    message.verdict = kit_pb2.Verdict.Value("VERDICT_" + stored["verdict"])
+    message.verdict = VERDICT.number(stored["verdict"])
     message.decider = stored["decider"]
-
-
-def verdict_word(verdict: kit_pb2.Verdict.ValueType) -> str:
-    """Return PASS or FAIL."""
-    return kit_pb2.Verdict.Name(verdict).removeprefix("VERDICT_")
 
 
 def order_message(row: Row) -> hazard_pb2.SiteOrder:
@@ -138,7 +141,7 @@ def order_message(row: Row) -> hazard_pb2.SiteOrder:
     message = hazard_pb2.SiteOrder(
         name=name_of("siteOrders", row["id"]),
         site=row["site"],
-        kind=hazard_pb2.SiteOrderKind.Value("SITE_ORDER_KIND_" + row["kind"]),
+        kind=SITE_ORDER_KIND.number(row["kind"]),
         unit=row["unit"],
         instrument_number=row["instrument_number"],
         hazard=name_of("hazards", row["hazard_id"]),

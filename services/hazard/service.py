@@ -100,17 +100,17 @@ class HazardService:
 
     async def DecideExtension(self, request: hazard_pb2.DecideExtensionRequest, call: Call) -> hazard_pb2.Hazard:
         """Grant or refuse an extension."""
-        action = {"verdict": messages.verdict_word(request.verdict)}
+        action = {"verdict": messages.VERDICT.of(request.verdict)}
         return await self._judge(call, request, "decide_extension", action)
 
     async def Reinspect(self, request: hazard_pb2.ReinspectRequest, call: Call) -> hazard_pb2.Hazard:
         """Reinspect a rectified hazard."""
-        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
+        action = {"verdict": messages.VERDICT.of(request.verdict), "remark": request.remark}
         return await self._judge(call, request, "reinspect", action)
 
     async def LookBack(self, request: hazard_pb2.LookBackRequest, call: Call) -> hazard_pb2.Hazard:
         """Visit again after write-off."""
-        action = {"verdict": messages.verdict_word(request.verdict), "remark": request.remark}
+        action = {"verdict": messages.VERDICT.of(request.verdict), "remark": request.remark}
         return await self._judge(call, request, "look_back", action)
 
     async def SuspendSite(self, request: hazard_pb2.SuspendSiteRequest, call: Call) -> hazard_pb2.SiteOrder:

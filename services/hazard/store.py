@@ -73,8 +73,8 @@ class HazardStore:
         """Enter a hazard; one that needs time (``due`` set) gets its rectification case."""
         identifier = call.new_id()
         name = name_of("hazards", identifier)
-        grade = hazard_pb2.HazardGrade.Name(hazard.grade).removeprefix("HAZARD_GRADE_")
-        disposition = hazard_pb2.Disposition.Name(hazard.disposition).removeprefix("DISPOSITION_")
+        grade = messages.HAZARD_GRADE.of(hazard.grade)
+        disposition = messages.DISPOSITION.of(hazard.disposition)
         on_the_spot = due is None
         async with self._database.command(call) as tx:
             await tx.execute(self.LOCK_SITE, place.site)
@@ -329,17 +329,14 @@ class HazardStore:
         self, call: Call, request: hazard_pb2.ListHazardsRequest, as_of: datetime | None, page: Page
     ) -> tuple[list[asyncpg.Record], int, int]:
         """Return a page of rows and, for the first page, how many hazards and sites the whole list has."""
-        status = hazard_pb2.LedgerStatus.Name(request.status).removeprefix("LEDGER_STATUS_")
-        grade = hazard_pb2.HazardGrade.Name(request.grade).removeprefix("HAZARD_GRADE_")
-        disposition = hazard_pb2.Disposition.Name(request.disposition).removeprefix("DISPOSITION_")
         filters = (
             *call.scope.prefixes,
             as_of,
-            "" if status == "UNSPECIFIED" else status,
+            messages.LEDGER_STATUS.given(request.status),
             request.site,
             request.unit,
-            "" if grade == "UNSPECIFIED" else grade,
-            "" if disposition == "UNSPECIFIED" else disposition,
+            messages.HAZARD_GRADE.given(request.grade),
+            messages.DISPOSITION.given(request.disposition),
         )
         key = (page.after_time(), page.after_key(1), page.limit)
         rows = await self._database.fetch(self.LIST_HAZARDS, *filters, *key)

@@ -11,6 +11,11 @@ from services.kit.dates import set_day
 from services.kit.db import Row
 from services.kit.lights import light
 from services.kit.names import name_of
+from services.kit.terms import TERM_UNIT
+from services.kit.words_of import Words
+
+EXCLUSION_REASON = Words(inspection_pb2.ExclusionReason)
+TOUR_STATE = Words(inspection_pb2.TourState)
 
 
 def tour_message(row: Row, now: datetime) -> inspection_pb2.Tour:
@@ -30,7 +35,7 @@ def tour_message(row: Row, now: datetime) -> inspection_pb2.Tour:
     message.candidates.extend(row["candidates"])
     message.inspectors_per_visit = row["inspectors_per_visit"]
     message.region = name_of("regions", row["region_code"])
-    message.state = inspection_pb2.TourState.Value("TOUR_STATE_" + row["state"])
+    message.state = TOUR_STATE.number(row["state"])
     message.planner = row["planner"]
     if row["drawn"]:
         message.draw = name_of("draws", row["id"])
@@ -68,7 +73,7 @@ def letter_columns(letter: inspection_pb2.FeedbackLetter, issue_time: datetime) 
 
 def term_columns(term: kit_pb2.Term) -> dict[str, Any]:
     """Return a term as it is stored and as workflows take it."""
-    return {"amount": term.amount, "unit": kit_pb2.TermUnit.Name(term.unit).removeprefix("TERM_UNIT_")}
+    return {"amount": term.amount, "unit": TERM_UNIT.of(term.unit)}
 
 
 def draw_message(row: Row) -> inspection_pb2.Draw:
@@ -91,7 +96,7 @@ def draw_message(row: Row) -> inspection_pb2.Draw:
         message.exclusions.add(
             inspector=inspector,
             target=target,
-            reason=inspection_pb2.ExclusionReason.Value("EXCLUSION_REASON_" + reason),
+            reason=EXCLUSION_REASON.number(reason),
         )
     fill_assignments(message.assignments, assignments_of(row))
     return message
@@ -175,6 +180,6 @@ def _fill_letter(message: inspection_pb2.FeedbackLetter, stored: dict[str, Any])
     message.addressees.extend(stored["addressees"])
     if stored["term"] is not None:
         message.term.amount = stored["term"]["amount"]
-        message.term.unit = kit_pb2.TermUnit.Value("TERM_UNIT_" + stored["term"]["unit"])
+        message.term.unit = TERM_UNIT.number(stored["term"]["unit"])
     message.issuer = stored["issuer"]
     message.issue_time.FromDatetime(datetime.fromisoformat(stored["issue_time"]))

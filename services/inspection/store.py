@@ -216,7 +216,7 @@ class InspectionStore:
         identifier = id_of(request.name, "tours")
         after = request.tour
         actor = outer.principal if outer else ""
-        state = inspection_pb2.TourState.Name(after.state).removeprefix("TOUR_STATE_")
+        state = messages.TOUR_STATE.of(after.state)
         async with self._database.command(call, outer) as tx:
             before = call.scope.row(request.name, await tx.fetchrow(self.LOCK_TOUR, identifier))
             require_seen(outer, request.name, before["revision"])
@@ -537,7 +537,7 @@ class InspectionStore:
         self, scope: Scope, request: inspection_pb2.ListToursRequest, page: Page
     ) -> list[asyncpg.Record]:
         """Return a page of tours."""
-        state = inspection_pb2.TourState.Name(request.state).removeprefix("TOUR_STATE_") if request.state else ""
+        state = messages.TOUR_STATE.given(request.state)
         filters = (*scope.prefixes, request.unit, request.coverage_term, state)
         return await self._database.fetch(self.LIST_TOURS, *filters, page.after_time(), page.after_key(1), page.limit)
 

@@ -3,6 +3,9 @@
 from typing import Protocol
 
 from dutyloop.kit.v1 import kit_pb2
+from services.kit.words_of import Words
+
+TERM_UNIT = Words(kit_pb2.TermUnit)
 
 
 class Length(Protocol):
@@ -19,4 +22,4 @@ class Length(Protocol):
 
 def term_message(term: Length) -> kit_pb2.Term:
     """Return the protobuf form of a term."""
-    return kit_pb2.Term(amount=term.amount, unit=kit_pb2.TermUnit.Value(f"TERM_UNIT_{term.unit}"))
+    return kit_pb2.Term(amount=term.amount, unit=TERM_UNIT.number(term.unit))

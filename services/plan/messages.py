@@ -6,11 +6,15 @@ from dutyloop.duty.v1 import duty_pb2
 from dutyloop.plan.v1 import plan_pb2
 from services.kit.db import Row
 from services.kit.names import name_of
+from services.kit.words_of import Words
 from services.plan import rules
 
-STATES = {name.removeprefix("TASK_STATE_"): number for name, number in plan_pb2.TaskState.items()}
-EVIDENCE = {name.removeprefix("EVIDENCE_TYPE_"): number for name, number in duty_pb2.EvidenceType.items()}
-EVIDENCE_WORDS = {number: word for word, number in EVIDENCE.items()}
+ANNUAL_TASK_LIST_STATE = Words(plan_pb2.AnnualTaskListState)
+REMINDER_KIND = Words(plan_pb2.ReminderKind)
+EVIDENCE_TYPE = Words(duty_pb2.EvidenceType)
+
+STATES = rules.TASK_STATE.numbers
+EVIDENCE = EVIDENCE_TYPE.numbers
 
 TASK_COLUMNS = """
     'tasks/' || t.id, t.revision::text, 'annualTaskLists/' || t.annual_task_list_id, t.duty_item, t.title, t.unit,
@@ -102,7 +106,7 @@ def list_message(row: Row) -> plan_pb2.AnnualTaskList:
     message.unit = row["unit"]
     message.post = row["post"]
     message.region = name_of("regions", row["region_code"])
-    message.state = plan_pb2.AnnualTaskListState.Value("ANNUAL_TASK_LIST_STATE_" + row["state"])
+    message.state = ANNUAL_TASK_LIST_STATE.number(row["state"])
     message.editor = row["editor"]
     message.approver = row["approver"]
     message.generate_time.FromDatetime(row["generate_time"])
@@ -123,10 +127,10 @@ def item_of(item: duty_pb2.DutyItem) -> rules.Item:
         title=item.text,
         recurrence=item.recurrence,
         term_days=item.term_days,
-        expected_evidence=[EVIDENCE_WORDS[each] for each in item.expected_evidence],
+        expected_evidence=[EVIDENCE_TYPE.of(each) for each in item.expected_evidence],
     )
 
 
 def evidence_columns(evidence: Any) -> tuple[list[str], list[str]]:
     """Return types and references of evidence as they are stored."""
-    return [EVIDENCE_WORDS[each.type] for each in evidence], [each.reference for each in evidence]
+    return [EVIDENCE_TYPE.of(each.type) for each in evidence], [each.reference for each in evidence]

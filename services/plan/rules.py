@@ -19,6 +19,10 @@ from services.kit.errors import (
 )
 from services.kit.lights import YELLOW, YELLOW_DAYS
 from services.kit.recurrence import occurrences
+from services.kit.words_of import Words
+
+LIST_STATE = Words(duty_pb2.ListState)
+TASK_STATE = Words(plan_pb2.TaskState)
 
 DAY_SECONDS = 86_400
 MAX_EVIDENCE = 200
@@ -75,7 +79,7 @@ def check_source(of: duty_pb2.ResponsibilityList, year: int, now: datetime) -> N
     if of.kind != duty_pb2.LIST_KIND_DUTY:
         raise UnfitReference(field="responsibility_list", resource=of.name)
     if of.state != duty_pb2.LIST_STATE_PUBLISHED:
-        state = duty_pb2.ListState.Name(of.state).removeprefix("LIST_STATE_")
+        state = LIST_STATE.of(of.state)
         raise WrongState(state=state, action="generate_tasks")
     present = beijing_date(now).year
     if not present - 1 <= year <= present + 1:
@@ -140,7 +144,7 @@ def report_refusal(task: plan_pb2.Task, list_state: str, actor: Actor, etag: str
     if list_state != "PUBLISHED":
         return WrongState(state=list_state, action="report_progress")
     if task.state != plan_pb2.TASK_STATE_OPEN:
-        state = plan_pb2.TaskState.Name(task.state).removeprefix("TASK_STATE_")
+        state = TASK_STATE.of(task.state)
         return WrongState(state=state, action="report_progress")
     if etag and etag != task.etag:
         return StaleEtag(resource=task.name)

@@ -81,7 +81,7 @@ class PlanService:
         """List tasks, first due first."""
         page = page_of(request)
         before = optional_day(request, "due_before_date")
-        state = plan_pb2.TaskState.Name(request.state).removeprefix("TASK_STATE_") if request.state else ""
+        state = rules.TASK_STATE.given(request.state)
         wanted = rules.task_filter(state, request.light, before, call.now, overdue=request.overdue)
         response = plan_pb2.ListTasksResponse()
         if wanted is None:

@@ -63,7 +63,7 @@ class AnnualListStore:
           AND ($4 = '' OR l.unit = $4)
           AND ($5 = '' OR l.post = $5)
           AND ($6 = 0 OR l.year = $6)
-          AND ($7 = 'UNSPECIFIED' OR l.state = $7)
+          AND ($7 = '' OR l.state = $7)
           AND l.id > $8
         ORDER BY l.id
         LIMIT $9
@@ -81,7 +81,7 @@ class AnnualListStore:
             request.unit,
             request.post,
             request.year,
-            plan_pb2.AnnualTaskListState.Name(request.state).removeprefix("ANNUAL_TASK_LIST_STATE_"),
+            messages.ANNUAL_TASK_LIST_STATE.given(request.state),
             page.after_key(),
             page.limit,
         )

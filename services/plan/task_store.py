@@ -393,7 +393,7 @@ class TaskStore:
 
     async def remind(self, call: Call, request: plan_pb2.RecordTaskReminderRequest) -> plan_pb2.Task:
         """Record a reminder, once per task and kind."""
-        kind = plan_pb2.ReminderKind.Name(request.kind).removeprefix("REMINDER_KIND_")
+        kind = messages.REMINDER_KIND.of(request.kind)
         identifier = id_of(request.task, "tasks", "task")
         async with self._database.command(call) as tx:
             row = await tx.fetchrow(self.REMIND, identifier, kind, request.supervision_case)

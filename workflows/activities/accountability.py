@@ -9,6 +9,7 @@ from dutyloop.accountability.v1 import accountability_pb2
 from services.kit.catalogue import describe_action
 from services.kit.clients import Clients
 from services.kit.dates import optional_time, optional_timestamp, timestamp
+from services.kit.words_of import Words
 from workflows.activities.calls import call, outer_command
 from workflows.payloads.accountability import AccountabilitySnapshot, AccountabilityTimes, RecordAccountability
 from workflows.payloads.supervision import (
@@ -18,6 +19,13 @@ from workflows.payloads.supervision import (
     SupervisionSnapshot,
     SupervisionTimes,
 )
+
+ACCOUNTABILITY_CASE_STATE = Words(accountability_pb2.AccountabilityCaseState)
+CASE_SOURCE = Words(accountability_pb2.CaseSource)
+DECISION = Words(accountability_pb2.Decision)
+MEASURE_KIND = Words(accountability_pb2.MeasureKind)
+RUNG_TARGET = Words(accountability_pb2.RungTarget)
+SUPERVISION_CASE_STATE = Words(accountability_pb2.SupervisionCaseState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class AccountabilityActivities:
             business_time=timestamp(opening.business_time),
             supervision_case=accountability_pb2.SupervisionCase(
                 display_name=f"{about} {describe_action(opening.matter, 'zh-CN')}",
-                source=accountability_pb2.CaseSource.Value(f"CASE_SOURCE_{opening.source}"),
+                source=CASE_SOURCE.number(opening.source),
                 matter=opening.matter,
                 unit=opening.unit,
                 person=opening.person,
@@ -136,11 +144,11 @@ class AccountabilityActivities:
             business_time=timestamp(record.business_time),
             measure=accountability_pb2.Measure(
                 supervision_case=record.case,
-                kind=accountability_pb2.MeasureKind.Value(f"MEASURE_KIND_{record.rung.kind}"),
+                kind=MEASURE_KIND.number(record.rung.kind),
                 rung=record.number,
                 cycle=record.cycle,
                 label=record.rung.label,
-                target=accountability_pb2.RungTarget.Value(f"RUNG_TARGET_{record.rung.target}"),
+                target=RUNG_TARGET.number(record.rung.target),
                 target_unit=record.addressee.unit,
                 target_post=record.addressee.post,
                 target_person=record.addressee.person,
@@ -193,7 +201,7 @@ def supervision_message(snapshot: SupervisionSnapshot) -> accountability_pb2.Sup
     """Return the protobuf form of a snapshot."""
     return accountability_pb2.SupervisionCase(
         name=snapshot.case,
-        state=accountability_pb2.SupervisionCaseState.Value(f"SUPERVISION_CASE_STATE_{snapshot.state}"),
+        state=SUPERVISION_CASE_STATE.number(snapshot.state),
         due_time=timestamp(snapshot.due_time),
         next_rung_time=optional_timestamp(snapshot.next_rung_time),
         fired_rung_count=snapshot.fired_rung_count,
@@ -213,14 +221,14 @@ def accountability_message(snapshot: AccountabilitySnapshot) -> accountability_p
     """Return the protobuf form of a snapshot."""
     case = accountability_pb2.AccountabilityCase(
         name=snapshot.case,
-        state=accountability_pb2.AccountabilityCaseState.Value(f"ACCOUNTABILITY_CASE_STATE_{snapshot.state}"),
+        state=ACCOUNTABILITY_CASE_STATE.number(snapshot.state),
         due_time=optional_timestamp(snapshot.due_time),
         facts=snapshot.facts,
         evidence=snapshot.evidence,
         handler=snapshot.handler,
         decider=snapshot.decider,
         decide_time=optional_timestamp(snapshot.decide_time),
-        decision=accountability_pb2.Decision.Value(f"DECISION_{snapshot.decision or 'UNSPECIFIED'}"),
+        decision=DECISION.number(snapshot.decision or "UNSPECIFIED"),
         instrument_number=snapshot.instrument_number,
         influence_months=snapshot.influence_months,
         influence_end_time=optional_timestamp(snapshot.influence_end_time),

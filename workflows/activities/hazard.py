@@ -7,8 +7,14 @@ from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
 from services.kit.dates import day_message, optional_time, optional_timestamp, timestamp
 from services.kit.directory import Directory
+from services.kit.words_of import Words
 from workflows.activities.calls import call, outer_command, refusals
 from workflows.payloads.rectification import HazardSnapshot, Recorded, RecordTransition
+
+HAZARD_GRADE = Words(hazard_pb2.HazardGrade)
+HAZARD_STATE = Words(hazard_pb2.HazardState)
+WRITE_OFF_REASON = Words(hazard_pb2.WriteOffReason)
+VERDICT = Words(kit_pb2.Verdict)
 
 
 class HazardActivities:
@@ -47,8 +53,8 @@ def hazard_message(snapshot: HazardSnapshot) -> hazard_pb2.Hazard:
     """Return the protobuf form of a snapshot."""
     hazard = hazard_pb2.Hazard(
         name=snapshot.hazard,
-        state=hazard_pb2.HazardState.Value(f"HAZARD_STATE_{snapshot.state}"),
-        grade=hazard_pb2.HazardGrade.Value(f"HAZARD_GRADE_{snapshot.grade}"),
+        state=HAZARD_STATE.number(snapshot.state),
+        grade=HAZARD_GRADE.number(snapshot.grade),
         unit=snapshot.unit,
         rectifier=snapshot.rectifier,
         reinspector=snapshot.reinspector,
@@ -56,9 +62,7 @@ def hazard_message(snapshot: HazardSnapshot) -> hazard_pb2.Hazard:
         evidence=snapshot.evidence,
         due_time=optional_timestamp(snapshot.due_time),
         write_off_time=optional_timestamp(snapshot.write_off_time),
-        write_off_reason=hazard_pb2.WriteOffReason.Value(
-            f"WRITE_OFF_REASON_{snapshot.write_off_reason or 'UNSPECIFIED'}"
-        ),
+        write_off_reason=WRITE_OFF_REASON.number(snapshot.write_off_reason or "UNSPECIFIED"),
         reopen_count=snapshot.reopen_count,
         site_order=snapshot.site_order,
     )
@@ -78,7 +82,7 @@ def hazard_message(snapshot: HazardSnapshot) -> hazard_pb2.Hazard:
                 finish_date=day_message(extension.finish_date),
                 reason=extension.reason,
                 requester=extension.requester,
-                verdict=kit_pb2.Verdict.Value(f"VERDICT_{extension.verdict or 'UNSPECIFIED'}"),
+                verdict=VERDICT.number(extension.verdict or "UNSPECIFIED"),
                 decider=extension.decider,
             )
         )

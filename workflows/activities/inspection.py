@@ -10,8 +10,11 @@ from services.kit.clients import Clients
 from services.kit.dates import optional_time, timestamp
 from services.kit.directory import Directory
 from services.kit.terms import term_message
+from services.kit.words_of import Words
 from workflows.activities.calls import call, outer_command, refusals
 from workflows.payloads.tour import RecordTransition
+
+TOUR_STATE = Words(inspection_pb2.TourState)
 
 SEED_BYTES = 32
 
@@ -61,7 +64,7 @@ def transition_request(record: RecordTransition) -> inspection_pb2.RecordTourTra
     )
     tour = request.tour
     tour.name = record.snapshot.tour
-    tour.state = inspection_pb2.TourState.Value(f"TOUR_STATE_{record.snapshot.state}")
+    tour.state = TOUR_STATE.number(record.snapshot.state)
     if record.snapshot.due_time is not None:
         tour.due_time.FromDatetime(record.snapshot.due_time)
     tour.conclusion = record.conclusion

@@ -5,8 +5,11 @@ from temporalio import activity
 from dutyloop.plan.v1 import plan_pb2
 from services.kit.clients import Clients
 from services.kit.dates import time_of, timestamp
+from services.kit.words_of import Words
 from workflows.activities.calls import call
 from workflows.payloads.task_supervision import Due, DueTask, Look, RecordReminders
+
+REMINDER_KIND = Words(plan_pb2.ReminderKind)
 
 PAGE_SIZE = 50
 """Keeps the answer well below the 64 KiB of a payload; the rest is due at the next look."""
@@ -35,7 +38,7 @@ class PlanActivities:
         tasks = tuple(
             DueTask(
                 due.task.name,
-                plan_pb2.ReminderKind.Name(due.kind).removeprefix("REMINDER_KIND_"),
+                REMINDER_KIND.of(due.kind),
                 due.task.title[:MATTER_CHARACTERS],
                 due.task.unit,
                 due.task.post,
@@ -59,7 +62,7 @@ class PlanActivities:
                 request_id=f"{record.step}:{reminder.task.rpartition('/')[2]}:{reminder.kind}",
                 business_time=timestamp(record.business_time),
                 task=reminder.task,
-                kind=plan_pb2.ReminderKind.Value(f"REMINDER_KIND_{reminder.kind}"),
+                kind=REMINDER_KIND.number(reminder.kind),
                 supervision_case=reminder.supervision_case,
             )
             task: plan_pb2.Task = await call(self._clients, self._clients.plan.RecordTaskReminder, request)
