@@ -12,7 +12,7 @@ from services.directory.imports import region_importer, site_importer
 from services.directory.rules import TermOfOffice
 from services.directory.sites import SiteStore
 from services.directory.statutory import CLOCKS
-from services.directory.store import Store
+from services.directory.store import DirectoryStore
 from services.kit import virtual
 from services.kit.access import EVERYWHERE
 from services.kit.call import Call
@@ -30,20 +30,15 @@ UNIT_CHANGEABLE = ("display_name", "kind", "enforcement")
 SITE_CHANGEABLE = ("display_name", "sector", "colour", "unit")
 
 
-def build(database: Database, house: House) -> "DirectoryService":
-    """Return the service on its database."""
-    return DirectoryService(database, house)
-
-
 class DirectoryService:
-    """Answers the methods of dutyloop.directory.v1.DirectoryService."""
+    """Serves dutyloop.directory.v1.DirectoryService."""
 
     descriptor = directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"]
 
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
         self._house = house
-        self._store = Store(database)
+        self._store = DirectoryStore(database)
         self._sites = SiteStore(database)
         self._names = NameStore(database)
 
@@ -262,3 +257,8 @@ class DirectoryService:
                 unit_path=row["unit_path"],
             )
         return response
+
+
+def build(database: Database, house: House) -> DirectoryService:
+    """Return the service over its database."""
+    return DirectoryService(database, house)

@@ -22,7 +22,7 @@ from services.kit.own_calls import own_call
 from services.kit.paging import Page
 
 
-class Store:
+class DirectoryStore:
     """Reads and commands, each named for what the business calls it."""
 
     def __init__(self, database: Database) -> None:
