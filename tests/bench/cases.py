@@ -60,7 +60,7 @@ async def _loops(bench: Bench, plain: Client) -> Row:
 
     queue = {"DUTYLOOP_TEMPORAL_TASK_QUEUE": MINIMAL_QUEUE}
     async with (
-        bench.process("worker", "services.cli.main", "worker") as worker,
+        bench.process("worker", "services.cli.main", "worker", **bench.workers_own) as worker,
         bench.process("minimal", "tests.bench.minimal", **queue) as least,
     ):
         measured = in_turns({"ours": ours, "minimal": against})
@@ -129,7 +129,7 @@ async def _memory(bench: Bench, plain: Client) -> Row:
     async def fall_asleep() -> None:
         await plain.start_workflow(Sleeper.run, id=uuid.uuid4().hex, task_queue=SLEEPERS_QUEUE)
 
-    cases = {"DUTYLOOP_TEMPORAL_TASK_QUEUE": MEMORY_QUEUE}
+    cases = {"DUTYLOOP_TEMPORAL_TASK_QUEUE": MEMORY_QUEUE, **bench.workers_own}
     sleepers = {"DUTYLOOP_TEMPORAL_TASK_QUEUE": SLEEPERS_QUEUE}
     async with (
         bench.process("case-worker", "services.cli.main", "worker", **cases) as ours,

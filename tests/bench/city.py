@@ -16,6 +16,7 @@ from dutyloop.directory.v1 import directory_pb2
 from dutyloop.plan.v1 import plan_pb2
 from dutyloop.plan.v1.plan_pb2_grpc import PlanServiceStub
 from dutyloop.policy.v1 import policy_pb2
+from infra.embedded.keys import WORKER_KEY
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.process import Child, free_port
 from infra.embedded.stack import Stack, StackConfig
@@ -86,6 +87,11 @@ class Bench:
             yield child
         finally:
             await child.stop(5)
+
+    @property
+    def workers_own(self) -> dict[str, str]:
+        """The settings that a worker has for itself: nobody else records what cases decide."""
+        return {"DUTYLOOP_SERVICE_KEY_FILE": str(self.folder / WORKER_KEY)}
 
 
 @contextlib.asynccontextmanager
