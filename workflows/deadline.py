@@ -39,6 +39,10 @@ class Deadline:
         """First instant after the term; None while no term runs."""
         return self._due
 
+    def is_past(self) -> bool:
+        """Tell whether a term runs, and has run out."""
+        return self._due is not None and self._due <= self._clock.now()
+
     def move(self, due: datetime | None) -> None:
         """Set another due time; a past one ends the wait at once."""
         self._due = due

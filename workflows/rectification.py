@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
         OpenSupervision,
     )
     from workflows.activities.hazard import HazardActivities
-    from workflows.payloads import Term
+    from workflows.payloads import Reproject, RunningTerm, Term
     from workflows.payloads.rectification import (
         WORKFLOW,
         Assign,
@@ -69,6 +69,7 @@ class Rectification:
         self._clock = CaseClock(start.opened)
         self._hazard = HazardSnapshot(start.hazard, "REPORTED", start.grade, start.due_time)
         self._deadline = Deadline(self._clock, start.due_time)
+        self._term: RunningTerm | None = RunningTerm(start.opened, start.terms.assign)
         self._stage = 0
         self._supervision = ""
         self._supervised = ""
@@ -83,10 +84,13 @@ class Rectification:
     async def run(self, start: RectificationStart) -> RectificationResult:
         while self._hazard.state != "CLOSED":
             stage = self._stage
-            overdue = await self._deadline.reached_before(functools.partial(self._has_turned, stage))
-            # Without the lock: while accountability is down, people must still be able to act on the hazard.
-            if overdue:
-                self._deadline.move(None)
+            if await self._deadline.reached_before(functools.partial(self._has_turned, stage)):
+                async with self._one_action:
+                    # An action, or a notice, may have held the lock while the timer fired.
+                    if self._left(stage) or not self._deadline.is_past():
+                        continue
+                    self._deadline.move(None)
+                # Without the lock: while accountability is down, people must still be able to act on the hazard.
                 await self._supervise()
             if self._supervision and self._left(stage):
                 await self._end_supervision()
@@ -251,6 +255,15 @@ class Rectification:
             )
             await self._move("written_off", closed, None)
 
+    @workflow.update
+    async def reproject(self, action: Reproject) -> None:
+        """Count the present term anew, by a holiday notice that it awaited; one that has run out stays as it is."""
+        async with self._one_action:
+            if self._term is None or self._deadline.due is None:
+                return
+            await self._record("reprojected", self._hazard, None, term=replace(self._term, notice=action.notice))
+            self._deadline.move(self._hazard.due_time)
+
     def _left(self, stage: int) -> bool:
         return self._stage != stage
 
@@ -298,7 +311,9 @@ class Rectification:
         unit_path: str = "",
     ) -> None:
         """Record a transition that ends the present stage; the next one has ``term``, or the snapshot's due time."""
-        await self._record(transition, hazard, action, remark=remark, term=term, unit_path=unit_path)
+        running = RunningTerm(self._clock.now(), term) if term else None
+        await self._record(transition, hazard, action, remark=remark, term=running, unit_path=unit_path)
+        self._term = running
         self._stage += 1
         self._deadline.move(self._hazard.due_time)
 
@@ -309,7 +324,7 @@ class Rectification:
         action: Acted | None,
         *,
         remark: str = "",
-        term: Term | None = None,
+        term: RunningTerm | None = None,
         unit_path: str = "",
     ) -> None:
         recorded = await workflow.execute_local_activity_method(

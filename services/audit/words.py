@@ -6,9 +6,11 @@ a known object is told at once. What no table knows is told as it is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.kit.catalogue import LOCALES, REASONS, describe_action, describe_reason, describe_state, describe_value
+from services.kit.dates import last_day_before
 from services.kit.ledger import REFUSED
 from services.kit.methods import METHODS
 
@@ -58,6 +60,7 @@ HAPPENED: Mapping[str, Words] = {
     "extension_granted": ("延期已批准", "was given more time"),
     "extension_refused": ("延期未批准", "was refused more time"),
     "overdue": ("已逾期", "fell overdue"),
+    "reprojected": ("期限已按新公布的放假通知重新推算", "had its term counted anew by a new holiday notice"),
     "imported": ("已导入", "was imported"),
     "recorded": ("已记录", "was recorded"),
     "created": ("已建立", "was created"),
@@ -200,11 +203,24 @@ def _way(kind: str, payload: Mapping[str, Any]) -> Words | None:
     if kind.startswith("hazard.site.") and payload.get("instrument_number"):
         number = str(payload["instrument_number"])
         return number, number
+    if kind.endswith(".reprojected"):
+        return _reprojection(payload)
     field, prefix = WAYS.get(kind, ("", ""))
     token = payload.get(field)
     if not isinstance(token, str) or token in ("", "UNSPECIFIED"):
         return None
     return describe_value(prefix + token, "zh-CN"), describe_value(prefix + token, "en")
+
+
+def _reprojection(payload: Mapping[str, Any]) -> Words | None:
+    """Return the notice's year, the last day before and the last day now, as far as the payload is there to tell it."""
+    year, *times = (payload.get(key) for key in ("notice", "former_due_time", "due_time"))
+    if not year or not all(times):
+        return None
+    former, now = (last_day_before(datetime.fromisoformat(str(each))) for each in times)
+    if former == now:
+        return f"{year} 年，到期日仍为 {now}", f"{year}, still due on {now}"
+    return f"{year} 年，到期日由 {former} 改为 {now}", f"{year}, due on {now} instead of {former}"
 
 
 def tell_event(kind: str, name: str) -> Told:

@@ -54,7 +54,16 @@ def values_of(message: Message, name: str, names: Names = NOBODY, *, ids: bool =
         return [_value_text(field, each, names, ids=ids) for each in value]
     if field.message_type is not None and not message.HasField(name):
         return []
-    return [_value_text(field, value, names, ids=ids)]
+    text = _value_text(field, value, names, ids=ids)
+    return [say(f"{text}（暂定）", f"{text} (provisional)") if _is_provisional(message, name) else text]
+
+
+def _is_provisional(message: Message, name: str) -> bool:
+    """Tell whether a time is the one that a holiday notice may still move: once a ladder climbs, its next rung's."""
+    if name not in ("due_time", "next_rung_time") or not getattr(message, "due_provisional", False):
+        return False
+    climbs = "next_rung_time" in message.DESCRIPTOR.fields_by_name and message.HasField("next_rung_time")
+    return climbs == (name == "next_rung_time")
 
 
 def yes_or_no(value: object) -> str:

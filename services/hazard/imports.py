@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ from services.hazard import messages
 from services.kit.call import Call
 from services.kit.dates import beijing_date, day_message, day_of, start_of
 from services.kit.db import Connection
+from services.kit.directory import TermEnd
 from services.kit.errors import invalid
 from services.kit.imports import BATCH_RESOURCES, IMPORT_SECONDS, Importer, Merged, Tell, portions
 from services.kit.legacy_sites import Sites
@@ -92,11 +92,12 @@ WHERE import_row.problem IS NULL
 INSERT_HAZARDS = """
 WITH created AS (
     INSERT INTO hazard (id, site, grade, disposition, description, state, unit_path, region_code, reporter,
-        open_time, due_time, write_off_time, write_off_reason, legacy_id, source_region_code)
+        open_time, due_time, awaited_notice, write_off_time, write_off_reason, legacy_id, source_region_code)
     SELECT new_id, site, grade, disposition, description,
         CASE WHEN write_off_time IS NULL THEN 'REPORTED' ELSE 'CLOSED' END,
         unit_path, region_code, $1, open_time::timestamptz,
         CASE WHEN write_off_time IS NULL THEN $2::timestamptz END,
+        CASE WHEN write_off_time IS NULL THEN nullif($8::integer, 0) END,
         write_off_time::timestamptz,
         CASE WHEN write_off_time IS NULL THEN '' ELSE 'LEGACY' END,
         legacy_id, $6
@@ -157,7 +158,7 @@ class _Days:
         return number, text
 
 
-def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> Importer[hazard_pb2.LegacyHazardRow]:
+def hazard_importer(call: Call, register: str, sites: Sites, due: TermEnd) -> Importer[hazard_pb2.LegacyHazardRow]:
     """Return the importer; ``due`` is the end of the term in which an open hazard must be assigned.
 
     ``register`` is the code of the region whose register the ids come from. A hazard already imported stays as
@@ -208,17 +209,18 @@ def hazard_importer(call: Call, register: str, sites: Sites, due: datetime) -> I
         await connection.execute(REFUSE_CONTRADICTIONS, timeout=IMPORT_SECONDS)
         await connection.execute(LOCK_COUNTIES, timeout=IMPORT_SECONDS)
         await connection.execute(REFUSE_CLOSED_SITES, timeout=IMPORT_SECONDS)
-        start = rectification.RectificationStart("", call.now, due, "", "")
+        start = rectification.RectificationStart("", call.now, due.time, "", "")
         inserted = portions(
             connection,
             INSERT_HAZARDS,
             call.principal,
-            due,
+            due.time,
             rectification.WORKFLOW,
             call.now,
             orjson.loads(orjson.dumps(dataclasses.asdict(start))),
             register,
             BATCH_RESOURCES,
+            due.awaited_notice,
         )
         merged = Merged()
         async for rows in inserted:

@@ -37,11 +37,23 @@ def transition_columns(request: hazard_pb2.RecordHazardTransitionRequest, before
         "extension": extension_columns(after.extension) if after.HasField("extension") else None,
         "evidence": list(after.evidence),
         "due_time": optional_time(after, "due_time"),
+        "awaited_notice": _awaited_notice(request, before),
         "write_off_time": optional_time(after, "write_off_time"),
         "write_off_reason": WRITE_OFF_REASON.given(after.write_off_reason),
         "reopen_count": after.reopen_count,
         "site_order": after.site_order.removeprefix("siteOrders/") or before["site_order"],
     }
+
+
+def _awaited_notice(request: hazard_pb2.RecordHazardTransitionRequest, before: Row) -> int | None:
+    """Return the notice that the due time awaits: as counted in this step, or as before where the term runs on."""
+    if request.HasField("awaited_notice"):
+        return request.awaited_notice or None
+    runs_on = (
+        STATE.of(request.hazard.state) == before["state"]
+        and optional_time(request.hazard, "due_time") == before["due_time"]
+    )
+    return before["awaited_notice"] if runs_on else None
 
 
 def hazard_message(row: Row | Mapping[str, Any], now: datetime) -> hazard_pb2.Hazard:
@@ -66,6 +78,7 @@ def hazard_message(row: Row | Mapping[str, Any], now: datetime) -> hazard_pb2.Ha
     message.open_time.FromDatetime(row["open_time"])
     if row["due_time"] is not None:
         message.due_time.FromDatetime(row["due_time"])
+        message.due_provisional = row["awaited_notice"] is not None and row["due_time"] > now
     if row["write_off_time"] is not None:
         message.write_off_time.FromDatetime(row["write_off_time"])
         message.write_off_reason = WRITE_OFF_REASON.number(row["write_off_reason"])
@@ -93,7 +106,7 @@ def listed_message(row: Row, now: datetime, as_of: datetime | None) -> hazard_pb
         message.write_off_reason = hazard_pb2.WRITE_OFF_REASON_REINSPECTED
         message.state = hazard_pb2.HAZARD_STATE_WRITTEN_OFF
     elif not written_off:
-        for later in ("write_off_time", "write_off_reason", "state", "due_time", "light"):
+        for later in ("write_off_time", "write_off_reason", "state", "due_time", "due_provisional", "light"):
             message.ClearField(later)
     return message
 

@@ -21,6 +21,7 @@ from services.kit.legacy_sites import LegacySites
 from services.kit.names import code_of, id_of
 from services.kit.paging import page_of
 from services.kit.registers import from_register
+from services.kit.reprojection import recount_terms
 from services.kit.serve import House
 from workflows.payloads import rectification
 
@@ -37,10 +38,12 @@ class HazardService:
         self._visits = Visits(house.clients)
         self._store = HazardStore(database)
         self._cases = house.cases(database)
+        self._read_clock = house.read_clock
 
     def background(self) -> Sequence[Callable[[], Any]]:
-        """Keep delivering what cases must be told."""
-        return (self._cases.run_relay,)
+        """Keep delivering what cases must be told, and have terms counted anew when a notice comes."""
+        recount = functools.partial(recount_terms, self._directory, self._read_clock, self._store.tell_provisional)
+        return (self._cases.run_relay, recount)
 
     async def ReportHazard(self, request: hazard_pb2.ReportHazardRequest, call: Call) -> hazard_pb2.Hazard:
         """Enter a hazard."""
@@ -53,7 +56,7 @@ class HazardService:
         if request.hazard.disposition == hazard_pb2.DISPOSITION_ON_THE_SPOT:
             rules.check_visitor(call.principal, visitors)
             return await self._store.report(call, request.hazard, place, None, "")
-        due = await self._directory.due_time(call.now, rectification.RectificationTerms().assign)
+        due = await self._directory.term_end(call.now, rectification.RectificationTerms().assign)
         fallback_unit = call.unit_reaching(place.region_code, place.unit_path)
         return await self._store.report(call, request.hazard, place, due, fallback_unit)
 
@@ -149,7 +152,7 @@ class HazardService:
         """Import a legacy hazard ledger."""
         source = await from_register(call, requests)
         sites = LegacySites(self._clients, call, source)
-        due = await self._directory.due_time(call.now, rectification.RectificationTerms().assign)
+        due = await self._directory.term_end(call.now, rectification.RectificationTerms().assign)
         importer = imports.hazard_importer(call, source.region_code, sites.known, due)
         return await run_import(self.database, call, sites.messages(), importer)
 

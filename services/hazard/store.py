@@ -13,6 +13,7 @@ from services.hazard import messages, rules
 from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.db import Database, Outer, require_seen
+from services.kit.directory import TermEnd
 from services.kit.errors import RuleNotMet, ServiceUnavailable
 from services.kit.gather import ASKED
 from services.kit.ledger import Event
@@ -24,7 +25,7 @@ from workflows.payloads import rectification
 HAZARD_COLUMNS = """
     id, revision, site, visit, grade, disposition, description, remedy, basis, state, unit, unit_path,
     region_code, reporter, rectifier, reinspector, look_backer, plan, extension, evidence, open_time, due_time,
-    write_off_time, write_off_reason, reopen_count, site_order, legacy_id, source_region_code
+    awaited_notice, write_off_time, write_off_reason, reopen_count, site_order, legacy_id, source_region_code
 """
 RECORD_ATTEMPTS = 5
 """A hazard is changed by its case, one step after the other, and by orders on its site."""
@@ -55,8 +56,8 @@ class HazardStore:
     INSERT_HAZARD = (
         """
         INSERT INTO hazard (id, site, visit, grade, disposition, description, remedy, basis, state,
-            unit_path, region_code, reporter, open_time, due_time, write_off_time, write_off_reason)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            unit_path, region_code, reporter, open_time, due_time, awaited_notice, write_off_time, write_off_reason)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::integer, 0), $16, $17)
         RETURNING
         """
         + HAZARD_COLUMNS
@@ -68,7 +69,7 @@ class HazardStore:
     LOCK_SITE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
     async def report(
-        self, call: Call, hazard: hazard_pb2.Hazard, place: SitePlace, due: datetime | None, fallback_unit: str
+        self, call: Call, hazard: hazard_pb2.Hazard, place: SitePlace, due: TermEnd | None, fallback_unit: str
     ) -> hazard_pb2.Hazard:
         """Enter a hazard; one that needs time (``due`` set) gets its rectification case."""
         identifier = call.new_id()
@@ -95,7 +96,8 @@ class HazardStore:
                 place.region_code,
                 call.principal,
                 call.now,
-                due,
+                due.time if due else None,
+                due.awaited_notice if due else 0,
                 call.now if on_the_spot else None,
                 "ON_THE_SPOT" if on_the_spot else "",
             )
@@ -117,7 +119,7 @@ class HazardStore:
                 )
             )
             if due is not None:
-                start = rectification.RectificationStart(name, call.now, due, grade, place.unit or fallback_unit)
+                start = rectification.RectificationStart(name, call.now, due.time, grade, place.unit or fallback_unit)
                 tx.start_case(
                     rectification.WORKFLOW,
                     rectification.workflow_id(identifier),
@@ -137,7 +139,8 @@ class HazardStore:
                     ELSE ARRAY(SELECT DISTINCT person FROM unnest(planners || $17::text[]) AS person ORDER BY person)
                 END,
                 plan = $9, extension = $10, evidence = $11, due_time = $12,
-                write_off_time = $13, write_off_reason = $14, reopen_count = $15, site_order = $16, look_backer = $18
+                write_off_time = $13, write_off_reason = $14, reopen_count = $15, site_order = $16, look_backer = $18,
+                awaited_notice = $21
             WHERE id = $1 AND revision = $2::bigint
             RETURNING id
         ), reopened AS (
@@ -145,7 +148,7 @@ class HazardStore:
             SELECT id, $15, $19::timestamptz, $20::timestamptz FROM changed WHERE $19::timestamptz IS NOT NULL
         )
         """,
-        parameters=20,
+        parameters=21,
     )
     SELECT_ORDERER = "SELECT orderer FROM site_order WHERE id = $1"
 
@@ -182,16 +185,39 @@ class HazardStore:
                 row["look_backer"],
                 before["write_off_time"] if reopens else None,
                 call.now,
+                row["awaited_notice"],
             )
-            ordered: dict[str, str] = {}
+            told: dict[str, object] = {}
             if after.site_order:  # only a closure's snapshot names one
                 orderer = await self._database.fetchval(self.SELECT_ORDERER, row["site_order"])
-                ordered = {"site_order": after.site_order, "orderer": orderer}
-            event = _transition_event(request, before["state"], row, ordered)
+                told = {"site_order": after.site_order, "orderer": orderer}
+            if request.notice:
+                told = {"notice": request.notice, "former_due_time": before["due_time"]}
+            event = _transition_event(request, before["state"], row, told)
             answer = messages.hazard_message(row, call.now)
             if await record(self._database, call, outer, self.RECORD_TRANSITION, arguments, event, answer):
                 return answer
         raise ServiceUnavailable
+
+    TELL_PROVISIONAL = """
+        INSERT INTO case_message (workflow_id, message_id, kind, name, at, argument)
+        SELECT 'rectification/' || id, 'reproject-' || revision, 'update', 'reproject', $2,
+            convert_to(jsonb_build_object('notice', awaited_notice)::text, 'UTF8')
+        FROM hazard
+        WHERE awaited_notice = ANY ($1::integer[]) AND due_time > $2
+            AND NOT EXISTS (
+                SELECT FROM case_message told
+                WHERE told.workflow_id = 'rectification/' || hazard.id
+                    AND told.message_id = 'reproject-' || hazard.revision
+            )
+        ORDER BY due_time
+        LIMIT $3
+        ON CONFLICT DO NOTHING
+    """
+
+    async def tell_provisional(self, years: list[int], now: datetime, at_most: int) -> None:
+        """Have the cases told whose term awaits a notice of these years; what falls due first comes first."""
+        await self._database.execute(self.TELL_PROVISIONAL, years, now, at_most)
 
     LOCK_HAZARD = "SELECT " + HAZARD_COLUMNS + " FROM hazard WHERE id = $1 FOR UPDATE"
     INSERT_ORDER = """
@@ -348,7 +374,7 @@ def _transition_event(
     request: hazard_pb2.RecordHazardTransitionRequest,
     before: str,
     row: Mapping[str, Any],
-    ordered: Mapping[str, str],
+    told: Mapping[str, object],
 ) -> Event:
     return Event(
         f"hazard.hazard.{request.transition}",
@@ -359,6 +385,7 @@ def _transition_event(
             "grade": row["grade"],
             "disposition": row["disposition"],
             "due_time": row["due_time"],
+            "awaited_notice": row["awaited_notice"],
             "write_off_reason": row["write_off_reason"],
             "rectifier": row["rectifier"],
             "reopen_count": row["reopen_count"],
@@ -366,7 +393,7 @@ def _transition_event(
             "plan": row["plan"],
             "extension": row["extension"],
             "remark": request.remark,
-            **ordered,
+            **told,
         },
         row["region_code"],
         row["unit_path"],

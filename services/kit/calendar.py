@@ -161,6 +161,11 @@ class Deadline:
     provisional: bool
     steps: tuple[Step, ...]
 
+    @property
+    def awaited_notice(self) -> int:
+        """Year of the first notice that it awaits; 0 for one that is settled."""
+        return min((step.year for step in self.steps if step.code is StepCode.PROVISIONAL and step.year), default=0)
+
 
 def beijing(name: str, instant: datetime) -> datetime:
     """Return the instant as Beijing time; a naive one is refused with a ``ValueError`` naming it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dutyloop.directory.v1 import directory_pb2
-from services.kit.calendar import Term, Unit, deadline
+from services.kit.calendar import Term, Unit, explain
 from services.kit.clients import Clients
 from services.kit.dates import day_of
 from services.kit.errors import invalid
@@ -32,6 +32,14 @@ class UnitPlace:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class TermEnd:
+    """The first instant (UTC) after a term, and the year of the holiday notice that it awaits, 0 for none."""
+
+    time: datetime
+    awaited_notice: int = 0
+
+
 class Directory:
     """Directory's calendar and units, as one process knows them."""
 
@@ -44,19 +52,32 @@ class Directory:
         self._places: dict[str, UnitPlace] = {}
 
     async def due_time(self, start: datetime, length: Length) -> datetime:
-        """Return the first instant (UTC) after a term, by the working-day calendar in force.
+        """Return the first instant (UTC) after a term. Raises InvalidFields on a term out of range."""
+        return (await self.term_end(start, length)).time
 
-        The same code computes what ExplainDeadline explains. Raises InvalidFields on a term out of range.
+    async def term_end(self, start: datetime, length: Length, notice: int = 0) -> TermEnd:
+        """Return the end of a term by the working-day calendar in force, and whether it is provisional.
+
+        The same code computes what ExplainDeadline explains. ``notice`` is the year of a notice known to be
+        published: a calendar without it is too old. Raises InvalidFields on a term out of range.
         """
         try:
             term = Term(length.amount, Unit[length.unit])
         except (KeyError, ValueError):
             raise invalid("term.amount", "out_of_range") from None
         calendar = await self._current()
+        if notice and notice not in calendar.years:
+            self._expires = 0.0
+            calendar = await self._current()
         try:
-            return deadline(calendar, start, term).astimezone(UTC)
+            found = explain(calendar, start, term)
         except ValueError:
             raise invalid("start_time", "out_of_range") from None
+        return TermEnd(found.due.astimezone(UTC), found.awaited_notice)
+
+    async def published_years(self) -> list[int]:
+        """Return the years whose holiday notice is in force."""
+        return list((await self._current()).years)
 
     async def place(self, unit: str) -> UnitPlace:
         """Return where a unit is. Raises NotFound."""

@@ -62,6 +62,7 @@ LABELS: Mapping[str, tuple[str, str]] = {
     "drawer": ("抽取人", "drawer"),
     "due_before_date": ("在该日之前到期", "due before this day"),
     "due_date": ("到期日", "due"),
+    "due_provisional": ("到期时间暂定", "due time is provisional"),
     "due_time": ("到期时间", "due"),
     "duties": ("已履行的职责", "duties performed"),
     "duty_item": ("职责条目", "duty item"),

@@ -41,14 +41,17 @@ class House:
         """The client of Temporal; a process that hosts nothing with cases runs without codec keys."""
         return required(self.client, "codec_keys_file")
 
+    async def read_clock(self) -> datetime:
+        """Return business time."""
+        return await (read_directory_clock(self.clients) if self.settings.virtual_time else wall_clock())
+
     def cases(self, database: Database) -> Cases:
         """Return the cases of one service."""
-        virtual = self.settings.virtual_time
         return Cases(
             self.temporal,
             database,
             task_queue=self.settings.temporal_task_queue,
-            read_virtual_clock=(lambda: read_directory_clock(self.clients)) if virtual else None,
+            read_virtual_clock=self.read_clock if self.settings.virtual_time else None,
         )
 
 

@@ -66,6 +66,7 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "decide_extension": ("审批延期", "decide on the extension"),
     "reinspect": ("复查", "reinspect"),
     "look_back": ("回头看", "look back"),
+    "reproject": ("重新推算期限", "count the term anew"),
     "close_down": ("关闭取缔", "close down"),
     "resume_site": ("同意恢复生产", "consent to the resumption"),
     "answer": ("作为责任人", "answer for the matter"),

@@ -269,6 +269,22 @@ def test_a_measure_is_told_with_its_rung() -> None:
     assert (line.zh, line.en) == ("措施 measures/1 已采取：提醒", "The measure measures/1 was taken: reminder")
 
 
+def test_a_term_counted_anew_is_told_with_its_days() -> None:
+    """Nobody could say why the day of a term is another than before, or whether it is."""
+    payload = {"notice": 2027, "former_due_time": "2027-05-27T16:00:00Z", "due_time": "2027-06-08T16:00:00Z"}
+    line = tell_entry("hazard.hazard.reprojected", ["hazards/1"], payload)
+    assert line.zh == "隐患 hazards/1 期限已按新公布的放假通知重新推算：2027 年，到期日由 2027-05-27 改为 2027-06-08"
+    assert line.en == (
+        "The hazard hazards/1 had its term counted anew by a new holiday notice: "
+        "2027, due on 2027-06-08 instead of 2027-05-27"
+    )
+    settled = tell_entry(
+        "hazard.hazard.reprojected", ["hazards/1"], {**payload, "due_time": payload["former_due_time"]}
+    )
+    assert settled.zh.endswith("：2027 年，到期日仍为 2027-05-27")
+    assert settled.en.endswith(": 2027, still due on 2027-05-27")
+
+
 @pytest.mark.parametrize("kind", HISTORY)
 def test_an_event_of_a_history_is_told_word_for_word(kind: str) -> None:
     """The first word would run into the second."""

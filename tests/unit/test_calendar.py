@@ -875,6 +875,7 @@ def test_only_results_that_depend_on_an_unpublished_notice_are_provisional() -> 
     found = explain(calendar, start, working(300))
     awaited = [step.year for step in found.steps if step.code is StepCode.PROVISIONAL]
     assert awaited == [2027, 2028]
+    assert (found.awaited_notice, explain(calendar, start, working(4)).awaited_notice) == (2027, 0)
 
 
 def test_published_notice_changes_a_provisional_date_and_settles_it() -> None:

@@ -10,7 +10,7 @@ from google.type.date_pb2 import Date
 
 from dutyloop.directory.v1 import directory_pb2
 from services.kit.calendar import Term, Unit, explain
-from services.kit.directory import CALENDAR_SECONDS, Directory, UnitPlace
+from services.kit.directory import CALENDAR_SECONDS, Directory, TermEnd, UnitPlace
 from services.kit.errors import InvalidFields, NotFound, ServiceUnavailable
 from services.kit.holidays import calendar_in_force
 from workflows.payloads import Term as Length
@@ -83,6 +83,22 @@ async def test_a_notice_counts_within_seconds(
     assert await known.due_time(FRIDAY, Length(1, "WORKING_DAYS")) == datetime(2040, 6, 5, 16, tzinfo=UTC)
     await known.due_time(FRIDAY, Length(2, "WORKING_DAYS"))
     assert clients.asked == ["calendar"] * 2, "every due time would cost a call again"
+
+
+async def test_an_end_that_awaits_a_notice_says_so(known: Directory, clients: FakeClients) -> None:
+    """A day that may still move would be taken for settled, or be counted anew by the calendar that it had."""
+    length = Length(1, "WORKING_DAYS")
+    assert await known.term_end(FRIDAY, length) == TermEnd(datetime(2040, 6, 4, 16, tzinfo=UTC), 2040)
+    assert (await known.term_end(FRIDAY, Length(1, "NATURAL_DAYS"))).awaited_notice == 0
+    assert 2040 not in await known.published_years()
+    clients.notices.append(
+        directory_pb2.HolidayNotice(name="holidayNotices/2040", off_dates=[Date(year=2040, month=6, day=4)])
+    )
+    settled = await known.term_end(FRIDAY, length, notice=2040)
+    assert settled == TermEnd(datetime(2040, 6, 5, 16, tzinfo=UTC)), "known to be published, so looked for at once"
+    assert 2040 in await known.published_years()
+    await known.term_end(FRIDAY, length, notice=2040)
+    assert clients.asked == ["calendar"] * 2
 
 
 async def test_no_due_time_by_an_old_calendar(

@@ -44,14 +44,17 @@ class Services:
     opened: list[OpenSupervision] = field(default_factory=list)
     concluded: list[str] = field(default_factory=list)
     handed_on: list[tuple[str, str]] = field(default_factory=list)
+    days_moved: int = 0
+    """By how much the notice that has come moves the end of a term."""
 
     @activity.defn(name="record_hazard_transition")
     async def record(self, record: RecordTransition) -> Recorded:
         """Keep a transition; count the days of its term without a calendar."""
         self.recorded.append(record)
         due, written_off = record.snapshot.due_time, record.snapshot.write_off_time
-        if term := record.term:
-            due = record.business_time + timedelta(days=term.amount * DAYS[term.unit])
+        if running := record.term:
+            moved = self.days_moved if running.notice else 0
+            due = running.start + timedelta(days=running.term.amount * DAYS[running.term.unit] + moved)
         return self.on_record.get(record.transition) or Recorded(due, written_off)
 
     @activity.defn(name="open_supervision")
@@ -102,6 +105,11 @@ class Case:
     async def rectify(self, by: str = RESPONSIBLE) -> None:
         """Report it rectified."""
         await act(self.handle, "submit_rectification", by, unit=UNIT, evidence=["photo"])
+
+    async def reproject(self, days_moved: int, told_as: str) -> None:
+        """Tell it of a notice that moves the end of its term, under the id of one message."""
+        self.services.days_moved = days_moved
+        await self.handle.execute_update("reproject", {"notice": 2026}, id=told_as)
 
     async def judge(self, update: str, verdict: str, by: str = INSPECTOR) -> None:
         """Reinspect it or look back."""
@@ -383,3 +391,43 @@ async def test_a_closure_writes_an_open_hazard_off(case: Case) -> None:
     result = await case.end()
     assert result["write_off_reason"] == "SITE_CLOSED_DOWN"
     assert (case.transitions, case.services.concluded) == (["written_off"], ["supervisionCases/1"])
+
+
+async def test_a_notice_moves_a_term_to_a_later_day_once(case: Case) -> None:
+    """A unit would be supervised on a holiday, or twice over for one message of a notice."""
+    due = (await case.read()).due_time
+    assert due is not None
+    for _ in range(2):
+        await case.reproject(4, "reproject-1")
+    assert (case.transitions, (await case.read()).due_time) == (["reprojected"], due + timedelta(days=4))
+    running = case.services.recorded[0].term
+    assert running is not None and (running.start, running.term, running.notice) == (OPENED, TERMS.assign, 2026)
+    await case.on_day(6.9)
+    assert case.services.opened == [], "the term of before ran out"
+    await case.on_day(7.1)
+    assert [each.matter for each in case.services.opened] == ["assign"]
+    await case.end()
+
+
+async def test_a_notice_by_which_a_term_has_run_out_ends_it_at_once(case: Case) -> None:
+    """A weekend that turns out to be worked would give a unit two days more than others have."""
+    await case.assign()
+    await case.on_day(4)
+    assert case.services.opened == []
+    await case.reproject(-2, "reproject-2")
+    await case.on_day(4.1)
+    assert [each.matter for each in case.services.opened] == ["plan"]
+    await case.end()
+
+
+async def test_a_notice_leaves_alone_what_is_no_running_term(case: Case) -> None:
+    """A supervision begun would go on over a term that runs again, or a plan's own day would be moved."""
+    await case.on_day(4)
+    await case.reproject(4, "reproject-1")
+    await case.assign()
+    await case.plan(days=20)
+    await case.reproject(4, "reproject-3")
+    assert (await case.read()).due_time == end_of(20)
+    assert case.transitions == ["assigned", "planned"]
+    assert len(case.services.opened) == 1
+    await case.end()

@@ -6,7 +6,7 @@ from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
 from services.kit.dates import day_message, optional_time, optional_timestamp, timestamp
-from services.kit.directory import Directory
+from services.kit.directory import Directory, TermEnd
 from services.kit.words_of import Words
 from workflows.activities.calls import call, outer_command, refusals
 from workflows.payloads.rectification import HazardSnapshot, Recorded, RecordTransition
@@ -26,15 +26,16 @@ class HazardActivities:
 
     @activity.defn(name="record_hazard_transition")
     async def record_transition(self, record: RecordTransition) -> Recorded:
-        """Record a transition, with the end of the term that begins; return the times that stand on record.
+        """Record a transition, with the end of the term that it counts; return the times that stand on record.
 
         The same step is recorded once however often it is tried, and keeps the times of its first time.
         """
         hazard = hazard_message(record.snapshot)
-        if term := record.term:
+        end: TermEnd | None = None
+        if running := record.term:
             with refusals():
-                due = await self._directory.due_time(record.business_time, term)
-            hazard.due_time.FromDatetime(due)
+                end = await self._directory.term_end(running.start, running.term, running.notice)
+            hazard.due_time.FromDatetime(end.time)
         request = hazard_pb2.RecordHazardTransitionRequest(
             request_id=record.step,
             name=record.snapshot.hazard,
@@ -44,6 +45,8 @@ class HazardActivities:
             hazard=hazard,
             outer=outer_command(record.asked),
             unit_path=record.unit_path,
+            awaited_notice=end.awaited_notice if end else None,
+            notice=running.notice if running else 0,
         )
         answer = await call(self._clients, self._clients.hazard.RecordHazardTransition, request)
         return Recorded(optional_time(answer, "due_time"), optional_time(answer, "write_off_time"))

@@ -4,6 +4,7 @@ Payloads are JSON inside the encryption codec and small: ids and state, under 64
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 
@@ -39,3 +40,22 @@ class Term:
 
     amount: int
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTerm:
+    """A term that runs since ``start``.
+
+    ``notice`` is the year of the holiday notice that has it counted anew, 0 where it begins.
+    """
+
+    start: datetime
+    term: Term
+    notice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reproject:
+    """Has a case count its present term anew: the holiday notice of this year, which it awaited, has come."""
+
+    notice: int

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from workflows.payloads import Asked, Outer, Term
+from workflows.payloads import Asked, Outer, RunningTerm, Term
 
 WORKFLOW = "rectification"
 
@@ -145,7 +145,7 @@ class HazardSnapshot:
 class RecordTransition:
     """Asks the hazard service to record a transition; ``step`` makes the recording repeatable.
 
-    ``term`` begins with the transition, and its end becomes the due time; ``unit_path`` comes with an assignment.
+    The end of ``term``, where one is counted, becomes the due time; ``unit_path`` comes with an assignment.
     """
 
     step: str
@@ -154,7 +154,7 @@ class RecordTransition:
     snapshot: HazardSnapshot
     asked: Asked | None = None
     remark: str = ""
-    term: Term | None = None
+    term: RunningTerm | None = None
     unit_path: str = ""
 
 

@@ -25,6 +25,7 @@ CREATE TABLE hazard (
     evidence text[] NOT NULL DEFAULT '{}',
     open_time timestamptz NOT NULL,
     due_time timestamptz,
+    awaited_notice integer,
     write_off_time timestamptz,
     write_off_reason text NOT NULL DEFAULT '' CONSTRAINT hazard_write_off_reason_is_known
         CHECK (write_off_reason IN ('', 'ON_THE_SPOT', 'REINSPECTED', 'SITE_CLOSED_DOWN', 'LEGACY')),
@@ -50,9 +51,12 @@ CREATE TABLE hazard (
 );
 COMMENT ON COLUMN hazard.source_region_code IS
     'The region whose register the legacy id comes from; empty for the nationwide register, and without a legacy id.';
+COMMENT ON COLUMN hazard.awaited_notice IS
+    'Year of the holiday notice that may still change the due time; null for one that is settled.';
 CREATE INDEX hazard_by_site ON hazard (site, id);
 CREATE INDEX hazard_of_unit ON hazard (unit, open_time, id) WHERE unit <> '';
 CREATE INDEX hazard_in_order ON hazard (open_time, id);
+CREATE INDEX hazard_provisional ON hazard (awaited_notice, due_time) WHERE awaited_notice IS NOT NULL;
 CREATE INDEX hazard_open ON hazard (region_code, open_time, id) WHERE write_off_time IS NULL;
 
 CREATE TABLE reopening (

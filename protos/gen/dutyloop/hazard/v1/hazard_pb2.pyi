@@ -284,6 +284,7 @@ class Hazard(_message.Message):
     SITE_ORDER_FIELD_NUMBER: _builtins.int
     LOOK_BACKER_FIELD_NUMBER: _builtins.int
     SOURCE_REGION_FIELD_NUMBER: _builtins.int
+    DUE_PROVISIONAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     etag: _builtins.str
@@ -330,6 +331,8 @@ class Hazard(_message.Message):
     """Names who looked back, once somebody has."""
     source_region: _builtins.str
     """Names the region whose register the legacy id comes from; empty for the nationwide register."""
+    due_provisional: _builtins.bool
+    """Says that the due time depends on a holiday notice not yet published; when that comes it is counted anew."""
     @_builtins.property
     def plan(self) -> Global___RectificationPlan:
         """Is the five-element plan."""
@@ -385,10 +388,11 @@ class Hazard(_message.Message):
         site_order: _builtins.str = ...,
         look_backer: _builtins.str = ...,
         source_region: _builtins.str = ...,
+        due_provisional: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "extension", b"extension", "open_time", b"open_time", "plan", b"plan", "write_off_time", b"write_off_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "description", b"description", "disposition", b"disposition", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "extension", b"extension", "grade", b"grade", "legacy_id", b"legacy_id", "light", b"light", "look_backer", b"look_backer", "name", b"name", "open_time", b"open_time", "plan", b"plan", "rectifier", b"rectifier", "region", b"region", "reinspector", b"reinspector", "remedy", b"remedy", "reopen_count", b"reopen_count", "reporter", b"reporter", "site", b"site", "site_order", b"site_order", "source_region", b"source_region", "state", b"state", "unit", b"unit", "visit", b"visit", "write_off_reason", b"write_off_reason", "write_off_time", b"write_off_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "description", b"description", "disposition", b"disposition", "due_provisional", b"due_provisional", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "extension", b"extension", "grade", b"grade", "legacy_id", b"legacy_id", "light", b"light", "look_backer", b"look_backer", "name", b"name", "open_time", b"open_time", "plan", b"plan", "rectifier", b"rectifier", "region", b"region", "reinspector", b"reinspector", "remedy", b"remedy", "reopen_count", b"reopen_count", "reporter", b"reporter", "site", b"site", "site_order", b"site_order", "source_region", b"source_region", "state", b"state", "unit", b"unit", "visit", b"visit", "write_off_reason", b"write_off_reason", "write_off_time", b"write_off_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1124,6 +1128,8 @@ class RecordHazardTransitionRequest(_message.Message):
     OUTER_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
     UNIT_PATH_FIELD_NUMBER: _builtins.int
+    AWAITED_NOTICE_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the recording repeatable: workflow id and step."""
     name: _builtins.str
@@ -1134,6 +1140,10 @@ class RecordHazardTransitionRequest(_message.Message):
     """Says what was seen, for a reinspection or a look-back."""
     unit_path: _builtins.str
     """Is the path of the unit, when the transition assigns one; empty to keep the unit of before."""
+    awaited_notice: _builtins.int
+    """Is the year of the holiday notice that the due time awaits, 0 for none; set where this step counted a term."""
+    notice: _builtins.int
+    """Is the year of the holiday notice that had the term counted anew; 0 for any other transition."""
     @_builtins.property
     def business_time(self) -> _timestamp_pb2.Timestamp:
         """Is the case's business time."""
@@ -1157,11 +1167,15 @@ class RecordHazardTransitionRequest(_message.Message):
         outer: _kit_pb2.OuterCommand | None = ...,
         remark: _builtins.str = ...,
         unit_path: _builtins.str = ...,
+        awaited_notice: _builtins.int | None = ...,
+        notice: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["business_time", b"business_time", "hazard", b"hazard", "outer", b"outer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_awaited_notice", b"_awaited_notice", "awaited_notice", b"awaited_notice", "business_time", b"business_time", "hazard", b"hazard", "outer", b"outer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_time", b"business_time", "hazard", b"hazard", "name", b"name", "outer", b"outer", "remark", b"remark", "request_id", b"request_id", "transition", b"transition", "unit_path", b"unit_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_awaited_notice", b"_awaited_notice", "awaited_notice", b"awaited_notice", "business_time", b"business_time", "hazard", b"hazard", "name", b"name", "notice", b"notice", "outer", b"outer", "remark", b"remark", "request_id", b"request_id", "transition", b"transition", "unit_path", b"unit_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__awaited_notice: _TypeAlias = _typing.Literal["awaited_notice"]  # noqa: Y015
+    _WhichOneofArgType__awaited_notice: _TypeAlias = _typing.Literal["_awaited_notice", b"_awaited_notice"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__awaited_notice) -> _WhichOneofReturnType__awaited_notice | None: ...
 
 Global___RecordHazardTransitionRequest: _TypeAlias = RecordHazardTransitionRequest  # noqa: Y015
