@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from services.kit.dates import last_day_before
     from workflows.activities.accountability import AccountabilityActivities
     from workflows.activities.directory import ClockWindow, DirectoryActivities, StatutoryClock
-    from workflows.payloads import Term
+    from workflows.payloads import Reproject, RunningTerm, Term
     from workflows.payloads.accountability import (
         WORKFLOW,
         AccountabilityResult,
@@ -61,6 +61,7 @@ class AccountabilityCase:
         # Handlers await clocks and recordings; without the lock two decisions could both pass their checks.
         self._one_action = asyncio.Lock()
         self._term = Deadline(self._clock, start.due_time)
+        self._running = RunningTerm(start.opened, start.terms.facts)
 
     @workflow.run
     async def run(self, start: AccountabilityStart) -> AccountabilityResult:
@@ -88,15 +89,17 @@ class AccountabilityCase:
             self._require("submit_facts", "OPENED", "FACTS_SUBMITTED")
             handler = action.outer.principal
             self._require_other_than_subject(handler, "submit_facts")
+            running = RunningTerm(self._clock.now(), self._start.terms.decide)
             submitted = replace(
                 self._case,
                 state="FACTS_SUBMITTED",
                 facts=action.facts,
                 evidence=action.evidence,
                 handler=handler,
-                due_time=await due_time(self._clock.now(), self._start.terms.decide),
+                due_time=await due_time(running.start, running.term),
             )
-            await self._record("facts_submitted", submitted, action)
+            await self._record("facts_submitted", submitted, action, running)
+            self._running = running
             self._term.move(self._case.due_time)
             if handler not in self._handlers:
                 self._handlers.append(handler)
@@ -162,6 +165,15 @@ class AccountabilityCase:
                 raise wrong_state("APPEAL_FILED", "file_appeal")
             await self._record("appeal_filed", replace(self._case, appeal=Appeal(action.reason, now)), action)
 
+    @workflow.update
+    async def reproject(self, action: Reproject) -> None:
+        """Count the present term anew, by a holiday notice that it awaited; a missed one stays as it is."""
+        async with self._one_action:
+            if self._is_decided() or self._term.due is None:
+                return
+            await self._record("reprojected", self._case, None, replace(self._running, notice=action.notice))
+            self._term.move(self._case.due_time)
+
     def _is_decided(self) -> bool:
         return self._case.state not in OVERDUE
 
@@ -188,9 +200,8 @@ class AccountabilityCase:
     async def _note_overdue(self) -> None:
         """Record, once for each term, that it passed without facts or without a decision."""
         async with self._one_action:
-            due = self._term.due
-            # Facts or a decision may have held the lock while the timer fired.
-            if self._is_decided() or due is None or due > self._clock.now():
+            # Facts, a decision or a notice may have held the lock while the timer fired.
+            if self._is_decided() or not self._term.is_past():
                 return
             await self._record(OVERDUE[self._case.state], self._case, None)
             self._term.move(None)
@@ -208,11 +219,13 @@ class AccountabilityCase:
             retry_policy=SERVICE_CALL,
         )
 
-    async def _record(self, transition: str, case: AccountabilitySnapshot, action: Acted | None) -> None:
+    async def _record(
+        self, transition: str, case: AccountabilitySnapshot, action: Acted | None, term: RunningTerm | None = None
+    ) -> None:
         recorded = await workflow.execute_local_activity_method(
             AccountabilityActivities.record_accountability,
             RecordAccountability(
-                step(transition, f"{case.due_time or ''}"), self._clock.now(), transition, case, asked(action)
+                step(transition, f"{case.due_time or ''}"), self._clock.now(), transition, case, asked(action), term
             ),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,

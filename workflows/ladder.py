@@ -7,7 +7,7 @@ from datetime import datetime
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.payloads import Term
+    from workflows.payloads import RunningTerm, Term
     from workflows.payloads.supervision import Rung
 
 from workflows.case import CaseClock
@@ -33,6 +33,7 @@ class Ladder:
         self._one_action = one_action
         self._deadline = Deadline(clock, None)
         self._cancelled = False
+        self._since: datetime | None = None
         self.fired_count = 0
         """Rungs that fired, the one being fired included."""
 
@@ -40,6 +41,14 @@ class Ladder:
     def next_time(self) -> datetime | None:
         """When the next rung fires; None before the start, after the last rung and once cancelled."""
         return self._deadline.due
+
+    @property
+    def waiting(self) -> RunningTerm | None:
+        """The wait for the next rung; None where none is awaited, or it fires at once."""
+        if self.next_time is None or self._since is None:
+            return None
+        wait = self._rungs[self.fired_count].wait
+        return None if wait is None else RunningTerm(self._since, wait)
 
     async def start(self, since: datetime) -> None:
         """Set the first rung's time; ``since`` is an instant of the day from which its wait counts."""
@@ -52,7 +61,7 @@ class Ladder:
                 # A closure, or a move, may have held the lock while the timer fired.
                 if self._cancelled:
                     return
-                if not self._is_due():
+                if not self._deadline.is_past():
                     continue
                 rung = self._rungs[self.fired_count]
                 self.fired_count += 1
@@ -69,12 +78,9 @@ class Ladder:
         self._cancelled = True
         self._deadline.move(None)
 
-    def _is_due(self) -> bool:
-        return self.next_time is not None and self.next_time <= self._clock.now()
-
     async def _schedule(self, since: datetime) -> None:
         if self.fired_count == len(self._rungs):
             self._deadline.move(None)
             return
-        wait = self._rungs[self.fired_count].wait
+        self._since, wait = since, self._rungs[self.fired_count].wait
         self._deadline.move(self._clock.now() if wait is None else await self._due_time(since, wait))

@@ -15,7 +15,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from workflows.activities.accountability import AccountabilityActivities
     from workflows.activities.directory import DirectoryActivities
+    from workflows.payloads import Reproject, RunningTerm
     from workflows.payloads.supervision import (
+        CLIMBING,
         WORKFLOW,
         Addressee,
         Conclude,
@@ -70,9 +72,10 @@ class SupervisionCase:
 
     @workflow.run
     async def run(self, start: SupervisionStart) -> SupervisionResult:
-        if await self._term.reached_before(self._is_concluded):
-            await self._supervise()
-            await self._ladder.climb(self._take_measure)
+        while await self._term.reached_before(self._is_concluded):
+            if await self._supervise():
+                await self._ladder.climb(self._take_measure)
+                break
         await workflow.wait_condition(self._is_concluded)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return SupervisionResult(start.case, self._case.fired_rung_count, self._case.accountability_case)
@@ -131,6 +134,21 @@ class SupervisionCase:
             await self._record("handed_on", replace(self._case, unit=action.unit), None)
             self._answerable = replace(self._start, unit=action.unit, post="", person="")
 
+    @workflow.update
+    async def reproject(self, action: Reproject) -> None:
+        """Count the present term, or the wait for the next rung, anew by a holiday notice that it awaited."""
+        async with self._one_action:
+            climbs = self._case.state == CLIMBING
+            running = self._ladder.waiting if climbs else self._own_term()
+            if running is None or self._is_concluded():
+                return
+            await self._record("reprojected", self._case, None, replace(running, notice=action.notice))
+            if not climbs:
+                self._term.move(self._case.due_time)
+
+    def _own_term(self) -> RunningTerm | None:
+        return RunningTerm(self._start.opened, self._start.term) if self._start.term else None
+
     def _is_concluded(self) -> bool:
         return self._case.state == "CONCLUDED"
 
@@ -148,17 +166,19 @@ class SupervisionCase:
         await self._record("concluded", ended, action)
         self._ladder.cancel()
 
-    async def _supervise(self) -> None:
-        """Note that the term passed, and set the first rung's time."""
+    async def _supervise(self) -> bool:
+        """Note that the term passed, and set the first rung's time; False when it did not pass after all."""
         async with self._one_action:
-            if self._is_concluded():
-                return
-            start = self._start
+            # A conclusion, or a notice, may have held the lock while the timer fired.
+            if self._is_concluded() or not self._term.is_past():
+                return False
+            due = self._case.due_time
             # The wait counts from the term's last day, not from the midnight that ends it.
-            had_term = start.due_time > start.opened
-            await self._ladder.start(start.due_time - timedelta(microseconds=1) if had_term else start.due_time)
-            pressed = replace(self._case, state="SUPERVISE", next_rung_time=self._ladder.next_time)
-            await self._record("overdue", pressed, None)
+            had_term = due > self._start.opened
+            await self._ladder.start(due - timedelta(microseconds=1) if had_term else due)
+            pressed = replace(self._case, state=CLIMBING, next_rung_time=self._ladder.next_time)
+            await self._record("overdue", pressed, None, self._ladder.waiting)
+            return True
 
     async def _take_measure(self, number: int, rung: Rung) -> None:
         """Fire one rung; the ladder calls this under the lock, and once per rung."""
@@ -187,7 +207,7 @@ class SupervisionCase:
             next_rung_time=self._ladder.next_time,
             accountability_case=opened or self._case.accountability_case,
         )
-        await self._record("rung_fired", climbed, None)
+        await self._record("rung_fired", climbed, None, self._ladder.waiting)
 
     async def _find(self, target: str) -> Addressee:
         start = self._answerable
@@ -230,15 +250,22 @@ class SupervisionCase:
             workflow.logger.error("accountability_not_opened", extra={"cause": type(error.cause).__name__})
             return ""
 
-    async def _record(self, transition: str, case: SupervisionSnapshot, action: Acted | None) -> None:
+    async def _record(
+        self, transition: str, case: SupervisionSnapshot, action: Acted | None, term: RunningTerm | None = None
+    ) -> None:
         recorded = await workflow.execute_local_activity_method(
             AccountabilityActivities.record_supervision,
             RecordSupervision(
-                step(transition, str(case.fired_rung_count)), self._clock.now(), transition, case, asked(action)
+                step(transition, str(case.fired_rung_count)), self._clock.now(), transition, case, asked(action), term
             ),
             start_to_close_timeout=SERVICE_CALL_TIMEOUT,
             retry_policy=SERVICE_CALL,
         )
         if recorded.next_rung_time is not None and recorded.next_rung_time != case.next_rung_time:
             self._ladder.move(recorded.next_rung_time)
-        self._case = replace(case, next_rung_time=recorded.next_rung_time, conclude_time=recorded.conclude_time)
+        self._case = replace(
+            case,
+            due_time=recorded.due_time or case.due_time,
+            next_rung_time=recorded.next_rung_time,
+            conclude_time=recorded.conclude_time,
+        )

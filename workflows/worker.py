@@ -36,7 +36,7 @@ def activities_of(clients: Clients) -> list[Any]:
     known = Directory(clients)
     directory = DirectoryActivities(clients, known)
     hazard = HazardActivities(clients, known)
-    accountability = AccountabilityActivities(clients)
+    accountability = AccountabilityActivities(clients, known)
     inspection = InspectionActivities(clients, known)
     plan = PlanActivities(clients)
     return [

@@ -12,17 +12,18 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Transaction, require_seen
-from services.kit.directory import UnitPlace
+from services.kit.directory import TermEnd, UnitPlace
 from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
 from services.kit.paging import Page
+from services.kit.reprojection import reprojected, telling
 from workflows.payloads import accountability
 
 CASE_COLUMNS = """
     id, revision, subject, unit, unit_path, region_code, post, matter, measure, hazard, task, supervision_case,
-    state, opener, open_time, due_time, facts, evidence, handler, handlers, decider, decide_time, decision,
-    instrument_number, influence_months, influence_end_time, grounds, exemption, appeal_due_time, appeal_basis,
-    appeal_reason, appeal_time, close_time
+    state, opener, open_time, due_time, awaited_notice, facts, evidence, handler, handlers, decider, decide_time,
+    decision, instrument_number, influence_months, influence_end_time, grounds, exemption, appeal_due_time,
+    appeal_basis, appeal_reason, appeal_time, close_time
 """
 
 
@@ -32,7 +33,7 @@ class CaseOpening:
 
     place: UnitPlace
     terms: accountability.AccountabilityTerms
-    due: datetime
+    due: TermEnd
     stood_in_for: str = ""
 
 
@@ -52,8 +53,8 @@ class AccountabilityStore:
     INSERT_CASE = (
         """
         INSERT INTO accountability_case (id, subject, unit, unit_path, region_code, post, matter, measure, hazard,
-            task, supervision_case, state, opener, open_time, due_time)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'OPENED', $12, $13, $14)
+            task, supervision_case, state, opener, open_time, due_time, awaited_notice)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'OPENED', $12, $13, $14, nullif($15::integer, 0))
         RETURNING
         """
         + CASE_COLUMNS
@@ -87,7 +88,8 @@ class AccountabilityStore:
                 case.supervision_case,
                 opener,
                 call.now,
-                opening.due,
+                opening.due.time,
+                opening.due.awaited_notice,
             )
             causes = (row["measure"], row["supervision_case"], row["hazard"], row["task"])
             tx.record(
@@ -109,7 +111,7 @@ class AccountabilityStore:
                 )
             )
             start = accountability.AccountabilityStart(
-                name, call.now, opening.due, row["subject"], row["unit_path"], opening.terms, opener
+                name, call.now, opening.due.time, row["subject"], row["unit_path"], opening.terms, opener
             )
             tx.start_case(
                 accountability.WORKFLOW, accountability.workflow_id(identifier), call.now, dataclasses.asdict(start)
@@ -124,7 +126,11 @@ class AccountabilityStore:
             handlers = CASE WHEN $6 = '' OR $6 = ANY (handlers) THEN handlers ELSE array_append(handlers, $6) END,
             decider = $7, decide_time = $8, decision = $9, instrument_number = $10, influence_months = $11,
             influence_end_time = $12, grounds = $13, exemption = $14, appeal_due_time = $15, appeal_basis = $16,
-            appeal_reason = $17, appeal_time = $18, close_time = $19
+            appeal_reason = $17, appeal_time = $18, close_time = $19,
+            awaited_notice = CASE
+                WHEN $20::integer IS NOT NULL THEN nullif($20, 0)
+                WHEN state = $2 AND due_time = $3 THEN awaited_notice
+            END
         WHERE id = $1
         RETURNING
         """
@@ -161,6 +167,7 @@ class AccountabilityStore:
                 after.appeal.reason,
                 optional_time(after.appeal, "file_time"),
                 optional_time(after, "close_time"),
+                request.awaited_notice if request.HasField("awaited_notice") else None,
             )
             decides = row["decision"] != "UNSPECIFIED" and before["decision"] == "UNSPECIFIED"
             measure = await self._record_measure(tx, call, row) if decides else ""
@@ -186,6 +193,8 @@ class AccountabilityStore:
                         "appeal_due_time": row["appeal_due_time"],
                         "appeal_basis": row["appeal_basis"],
                         "appeal_time": row["appeal_time"],
+                        "awaited_notice": row["awaited_notice"],
+                        **reprojected(request.notice, before["due_time"], row["due_time"]),
                     },
                     row["region_code"],
                     row["unit_path"],
@@ -194,6 +203,12 @@ class AccountabilityStore:
             )
             case = messages.accountability_message(row, call.now)
             return tx.answer(accountability_pb2.RecordCaseTransitionResponse(accountability_case=case), outer=case)
+
+    TELL_PROVISIONAL = telling("accountability_case", "accountability_case", "due_time")
+
+    async def tell_provisional(self, years: list[int], now: datetime, at_most: int) -> None:
+        """Have the cases told whose term awaits a notice of these years; what falls due first comes first."""
+        await self._database.execute(self.TELL_PROVISIONAL, years, now, at_most)
 
     INSERT_MEASURE = """
         INSERT INTO measure (id, accountability_case_id, kind, decision, target, target_unit, target_post,

@@ -88,6 +88,12 @@ def policy_message(row: Row) -> accountability_pb2.EscalationPolicy:
     return message
 
 
+def present_end(row: Row) -> datetime:
+    """Return when a supervision case's present term ends: once the ladder climbs, the wait for its next rung."""
+    end: datetime = row["next_rung_time"] or row["due_time"]
+    return end
+
+
 def supervision_message(row: Row, now: datetime) -> accountability_pb2.SupervisionCase:
     """Return the message for a row of ``supervision_case``; the light is derived for ``now``."""
     message = accountability_pb2.SupervisionCase()
@@ -113,6 +119,7 @@ def supervision_message(row: Row, now: datetime) -> accountability_pb2.Supervisi
     message.due_time.FromDatetime(row["due_time"])
     if row["next_rung_time"] is not None:
         message.next_rung_time.FromDatetime(row["next_rung_time"])
+    message.due_provisional = row["awaited_notice"] is not None and present_end(row) > now
     message.fired_rung_count = row["fired_rung_count"]
     message.cycle = row["cycle"]
     message.opener = row["opener"]
@@ -156,6 +163,8 @@ def accountability_message(row: Row, now: datetime) -> accountability_pb2.Accoun
     for field in ("open_time", "due_time", "decide_time", "influence_end_time", "appeal_due_time", "close_time"):
         if row[field] is not None:
             getattr(message, field).FromDatetime(row[field])
+    if row["due_time"] is not None:
+        message.due_provisional = row["awaited_notice"] is not None and row["due_time"] > now
     if row["exemption"] is not None:
         message.exemption.grounds = row["exemption"]["grounds"]
         for duty in row["exemption"]["duties"]:

@@ -23,7 +23,7 @@ from services.accountability.rules import (
 from services.kit.call import Call
 from services.kit.clients import Clients
 from services.kit.dates import beijing_date, optional_day, optional_time, start_of, time_of
-from services.kit.directory import Directory, UnitPlace
+from services.kit.directory import Directory, TermEnd, UnitPlace
 from services.kit.errors import NotFound, invalid
 from services.kit.names import code_of
 from services.kit.offices import Offices
@@ -45,10 +45,10 @@ class Head:
 class References:
     """Looks up, before a command begins, what it names in other services."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, directory: Directory) -> None:
         self._clients = clients
         self._offices = Offices(clients.call, clients.directory)
-        self._directory = Directory(clients)
+        self._directory = directory
 
     async def place(self, unit: str, field: str) -> UnitPlace:
         """Return a unit's region and path. Raises InvalidFields on an unknown one."""
@@ -125,9 +125,9 @@ class References:
         if source == "OVERDUE_TASK" and task:
             check_task_settled(await self._clients.call(self._clients.plan.GetTask, plan_pb2.GetTaskRequest(name=task)))
 
-    async def due(self, start: datetime, term: Term) -> datetime:
-        """Return the first instant after a term, by the working-day calendar in force."""
-        return await self._directory.due_time(start, term)
+    async def term_end(self, start: datetime, term: Term) -> TermEnd:
+        """Return the end of a term by the working-day calendar in force."""
+        return await self._directory.term_end(start, term)
 
     async def unit_paths(self, units: Sequence[str]) -> list[str]:
         """Return the paths of units that exist."""

@@ -14,11 +14,12 @@ from services.kit.call import Call
 from services.kit.cases import Action, Seen
 from services.kit.clock import wall_clock
 from services.kit.db import Database, Row, outer_of
-from services.kit.directory import UnitPlace
+from services.kit.directory import Directory, TermEnd, UnitPlace
 from services.kit.errors import NotFound, UnfitReference, invalid, require_etag
 from services.kit.logs import logger
 from services.kit.names import id_of
 from services.kit.paging import page_of
+from services.kit.reprojection import recount_terms
 from services.kit.serve import House
 from workflows.payloads import accountability, supervision
 
@@ -32,14 +33,21 @@ class AccountabilityService:
 
     def __init__(self, database: Database, house: House) -> None:
         self.database = database
-        self._references = References(house.clients)
+        self._directory = Directory(house.clients)
+        self._references = References(house.clients, self._directory)
         self._supervision = SupervisionStore(database)
         self._accountability = AccountabilityStore(database)
         self._cases = house.cases(database)
+        self._read_clock = house.read_clock
 
     def background(self) -> Sequence[Callable[[], Any]]:
-        """Install the presets once; keep delivering what cases must be told."""
-        return (self._install_presets, self._cases.run_relay)
+        """Install the presets once; keep delivering what cases must be told, and have terms counted anew."""
+        stores = (self._supervision, self._accountability)
+        recounts = (
+            functools.partial(recount_terms, self._directory, self._read_clock, store.tell_provisional)
+            for store in stores
+        )
+        return (self._install_presets, self._cases.run_relay, *recounts)
 
     async def CreateEscalationPolicy(
         self, request: accountability_pb2.CreateEscalationPolicyRequest, call: Call
@@ -84,7 +92,9 @@ class AccountabilityService:
         await self._check_references(call, case)
         person = case.person or (await self._references.holder_of(case.post, call.now) if case.post else "")
         policy = await self._policy_for(case.escalation_policy, place, call)
-        due = await self._references.due(call.now, messages.term_of(case.term)) if case.HasField("term") else call.now
+        due = TermEnd(call.now)
+        if case.HasField("term"):
+            due = await self._references.term_end(call.now, messages.term_of(case.term))
         return await self._supervision.open_case(call, case, Opening(place, person, policy, due))
 
     async def ReportCaseProgress(
@@ -143,7 +153,7 @@ class AccountabilityService:
             await self._references.require_post_of(case.unit, case.post, "accountability_case.post")
         await self._check_causes(call, case)
         terms = accountability.AccountabilityTerms()
-        due = await self._references.due(call.now, terms.facts)
+        due = await self._references.term_end(call.now, terms.facts)
         stood_in_for = named if case.subject != named else ""
         return await self._accountability.open_case(call, case, CaseOpening(place, terms, due, stood_in_for))
 

@@ -13,20 +13,21 @@ from services.kit.access import Scope
 from services.kit.call import Call
 from services.kit.dates import optional_time
 from services.kit.db import Database, Outer, Repeated, require_seen
-from services.kit.directory import UnitPlace
+from services.kit.directory import TermEnd, UnitPlace
 from services.kit.errors import NotFound, require_etag
 from services.kit.ledger import Event
 from services.kit.lights import YELLOW
 from services.kit.names import code_of, id_of, name_of
 from services.kit.own_calls import own_call
 from services.kit.paging import Page
+from services.kit.reprojection import reprojected, telling
 from workflows.payloads import supervision
 
 POLICY_COLUMNS = "id, code, version, display_name, region_code, rungs, source, statutory, creator, create_time"
 SUPERVISION_COLUMNS = """
     id, revision, display_name, source, matter, unit, unit_path, region_code, post, person, policy_id,
     policy_version, term_amount, term_unit, task, hazard, tour, state, open_time, due_time, next_rung_time,
-    fired_rung_count, cycle, opener, progress, evidence, reporter, reporters, conclusion, concluder,
+    awaited_notice, fired_rung_count, cycle, opener, progress, evidence, reporter, reporters, conclusion, concluder,
     conclude_time, accountability_case, addressed
 """
 MEASURE_COLUMNS = """
@@ -42,7 +43,7 @@ class Opening:
     place: UnitPlace
     person: str
     policy: asyncpg.Record
-    due_time: datetime
+    due: TermEnd
 
 
 def _created(policy: asyncpg.Record) -> Event:
@@ -218,8 +219,10 @@ class SupervisionStore:
     INSERT_CASE = (
         """
         INSERT INTO supervision_case (id, display_name, source, matter, unit, unit_path, region_code, post, person,
-            policy_id, policy_version, term_amount, term_unit, task, hazard, tour, state, open_time, due_time, opener)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'STUDY', $17, $18, $19)
+            policy_id, policy_version, term_amount, term_unit, task, hazard, tour, state, open_time, due_time, opener,
+            awaited_notice)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'STUDY', $17, $18, $19,
+            nullif($20::integer, 0))
         RETURNING
         """
         + SUPERVISION_COLUMNS
@@ -253,8 +256,9 @@ class SupervisionStore:
                 case.hazard,
                 case.tour,
                 call.now,
-                opening.due_time,
+                opening.due.time,
                 "" if call.internal else call.principal,
+                opening.due.awaited_notice,
             )
             tx.record(
                 Event(
@@ -285,7 +289,7 @@ class SupervisionStore:
             start = supervision.SupervisionStart(
                 name,
                 call.now,
-                opening.due_time,
+                opening.due.time,
                 case.matter,
                 row["unit"],
                 policy,
@@ -293,6 +297,7 @@ class SupervisionStore:
                 row["person"],
                 row["hazard"],
                 row["task"],
+                term,
             )
             tx.start_case(
                 supervision.WORKFLOW, supervision.workflow_id(identifier), call.now, dataclasses.asdict(start)
@@ -338,7 +343,12 @@ class SupervisionStore:
             conclusion = $10, concluder = $11, conclude_time = $12, accountability_case = $13,
             unit = coalesce($14, unit), unit_path = coalesce($15, unit_path), region_code = coalesce($16, region_code),
             post = CASE WHEN $14 IS NULL OR $14 = unit THEN post ELSE '' END,
-            person = CASE WHEN $14 IS NULL OR $14 = unit THEN person ELSE '' END
+            person = CASE WHEN $14 IS NULL OR $14 = unit THEN person ELSE '' END,
+            awaited_notice = CASE
+                WHEN $2 = 'CONCLUDED' THEN NULL
+                WHEN $17::integer IS NOT NULL THEN nullif($17, 0)
+                WHEN due_time = $3 AND next_rung_time IS NOT DISTINCT FROM $4 THEN awaited_notice
+            END
         WHERE id = $1
         RETURNING
         """
@@ -379,6 +389,7 @@ class SupervisionStore:
                 place.unit if place else None,
                 place.path if place else None,
                 place.region_code if place else None,
+                request.awaited_notice if request.HasField("awaited_notice") else None,
             )
             tx.record(
                 Event(
@@ -401,6 +412,8 @@ class SupervisionStore:
                         "conclusion": row["conclusion"],
                         "concluder": row["concluder"],
                         "accountability_case": row["accountability_case"],
+                        "awaited_notice": row["awaited_notice"],
+                        **reprojected(request.notice, messages.present_end(before), messages.present_end(row)),
                     },
                     row["region_code"],
                     row["unit_path"],
@@ -409,6 +422,12 @@ class SupervisionStore:
             )
             case = messages.supervision_message(row, call.now)
             return tx.answer(accountability_pb2.RecordCaseTransitionResponse(supervision_case=case), outer=case)
+
+    TELL_PROVISIONAL = telling("supervision_case", "supervision_case", "coalesce(next_rung_time, due_time)")
+
+    async def tell_provisional(self, years: list[int], now: datetime, at_most: int) -> None:
+        """Have the cases told whose term awaits a notice of these years; what falls due first comes first."""
+        await self._database.execute(self.TELL_PROVISIONAL, years, now, at_most)
 
     INSERT_RUNG = (
         """

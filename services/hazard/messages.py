@@ -50,7 +50,7 @@ def _awaited_notice(request: hazard_pb2.RecordHazardTransitionRequest, before: R
     if request.HasField("awaited_notice"):
         return request.awaited_notice or None
     runs_on = (
-        STATE.of(request.hazard.state) == before["state"]
+        HAZARD_STATE.of(request.hazard.state) == before["state"]
         and optional_time(request.hazard, "due_time") == before["due_time"]
     )
     return before["awaited_notice"] if runs_on else None

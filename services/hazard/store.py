@@ -20,6 +20,7 @@ from services.kit.ledger import Event
 from services.kit.names import id_of, name_of
 from services.kit.paging import Page
 from services.kit.recordings import record, recording
+from services.kit.reprojection import reprojected, telling
 from workflows.payloads import rectification
 
 HAZARD_COLUMNS = """
@@ -191,29 +192,13 @@ class HazardStore:
             if after.site_order:  # only a closure's snapshot names one
                 orderer = await self._database.fetchval(self.SELECT_ORDERER, row["site_order"])
                 told = {"site_order": after.site_order, "orderer": orderer}
-            if request.notice:
-                told = {"notice": request.notice, "former_due_time": before["due_time"]}
-            event = _transition_event(request, before["state"], row, told)
+            event = _transition_event(request, before, row, told)
             answer = messages.hazard_message(row, call.now)
             if await record(self._database, call, outer, self.RECORD_TRANSITION, arguments, event, answer):
                 return answer
         raise ServiceUnavailable
 
-    TELL_PROVISIONAL = """
-        INSERT INTO case_message (workflow_id, message_id, kind, name, at, argument)
-        SELECT 'rectification/' || id, 'reproject-' || revision, 'update', 'reproject', $2,
-            convert_to(jsonb_build_object('notice', awaited_notice)::text, 'UTF8')
-        FROM hazard
-        WHERE awaited_notice = ANY ($1::integer[]) AND due_time > $2
-            AND NOT EXISTS (
-                SELECT FROM case_message told
-                WHERE told.workflow_id = 'rectification/' || hazard.id
-                    AND told.message_id = 'reproject-' || hazard.revision
-            )
-        ORDER BY due_time
-        LIMIT $3
-        ON CONFLICT DO NOTHING
-    """
+    TELL_PROVISIONAL = telling("rectification", "hazard", "due_time")
 
     async def tell_provisional(self, years: list[int], now: datetime, at_most: int) -> None:
         """Have the cases told whose term awaits a notice of these years; what falls due first comes first."""
@@ -372,7 +357,7 @@ class HazardStore:
 
 def _transition_event(
     request: hazard_pb2.RecordHazardTransitionRequest,
-    before: str,
+    before: asyncpg.Record,
     row: Mapping[str, Any],
     told: Mapping[str, object],
 ) -> Event:
@@ -380,7 +365,7 @@ def _transition_event(
         f"hazard.hazard.{request.transition}",
         [name for name in (request.name, row["site"], row["unit"], request.hazard.site_order) if name],
         {
-            "from": before,
+            "from": before["state"],
             "state": row["state"],
             "grade": row["grade"],
             "disposition": row["disposition"],
@@ -394,6 +379,7 @@ def _transition_event(
             "extension": row["extension"],
             "remark": request.remark,
             **told,
+            **reprojected(request.notice, before["due_time"], row["due_time"]),
         },
         row["region_code"],
         row["unit_path"],

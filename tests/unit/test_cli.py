@@ -32,6 +32,7 @@ from infra.demo import run as demo_run
 from infra.demo.figures import Account
 from services.cli import audit, cases, directory, hazards, lists, processes, tasks, tours, verbs
 from services.cli import call as calling
+from services.cli.cells import cell_of
 from services.cli.demo import FIGURES, figure_rows
 from services.cli.fields import TERM_UNITS
 from services.cli.main import app
@@ -458,6 +459,24 @@ def test_one_resource_is_shown_in_words(service: Service) -> None:
     assert say("2026-03-09 周一 24:00", "2026-03-09 Mon 24:00") in shown
     assert all(label(field) in shown for field in ("name", "grade", "due_time", "plan", "funds_fen"))
     assert not re.search(r"HAZARD_|due_time|funds_fen", shown)
+
+
+@pytest.mark.parametrize(
+    ("climbs", "provisional", "marked"),
+    [(False, False, ""), (False, True, "due_time"), (True, True, "next_rung_time")],
+)
+def test_a_provisional_day_is_marked(climbs: bool, provisional: bool, marked: str) -> None:
+    """A day that a holiday notice will move would be entered in diaries as if it were settled."""
+    hazard = hazard_pb2.Hazard(name="hazards/h1", due_provisional=provisional)
+    case = accountability_pb2.SupervisionCase(name="supervisionCases/s1", due_provisional=provisional)
+    for message in (hazard, case):
+        message.due_time.FromDatetime(datetime(2026, 3, 9, 16, tzinfo=UTC))
+    if climbs:
+        case.next_rung_time.FromDatetime(datetime(2026, 3, 11, 16, tzinfo=UTC))
+    mark = say("（暂定）", " (provisional)")
+    for name in ("due_time", "next_rung_time"):
+        assert cell_of(case, name).endswith(mark) == (name == marked)
+    assert cell_of(hazard, "due_time").endswith(mark) == provisional
 
 
 def test_a_timeline_shows_words_only(service: Service) -> None:

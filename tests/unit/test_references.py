@@ -10,6 +10,7 @@ from dutyloop.directory.v1 import directory_pb2
 from services.accountability.references import References
 from services.kit.access import Scope
 from services.kit.dates import set_day
+from services.kit.directory import Directory
 from services.kit.errors import InvalidFields
 
 NOW = datetime(2040, 6, 1, 2, 0, tzinfo=UTC)
@@ -35,7 +36,8 @@ class FakeClients:
 
 def references(*units: str) -> References:
     """Return the references to a person who holds posts in these units."""
-    return References(FakeClients(*units))  # type: ignore[arg-type]
+    clients: Any = FakeClients(*units)
+    return References(clients, Directory(clients))
 
 
 def call_within(path: str, now: datetime = NOW) -> Any:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,9 +20,10 @@ from services.kit.codec import data_converter
 from services.kit.errors import DomainError
 from workflows.accountability_case import AccountabilityCase
 from workflows.activities.directory import ClockWindow, DueTime, StatutoryClock
-from workflows.payloads import Outer
+from workflows.payloads import Outer, RunningTerm
 from workflows.payloads.accountability import AccountabilitySnapshot, AccountabilityTimes, RecordAccountability
 from workflows.payloads.supervision import (
+    CLIMBING,
     Addressee,
     FindAddressee,
     OpenAccountability,
@@ -40,6 +42,7 @@ DAYS = {"NATURAL_DAYS": 1, "WORKING_DAYS": 1, "MONTHS": 30}
 class FakeServices:
     """Fake activities under the real names; ``rungs`` and the snapshots are what the services would keep.
 
+    ``days_moved`` is by how much the notice that has come moves the end of a term.
     ``supervision_times`` and ``accountability_times``, by transition, stand on record from an earlier try.
     """
 
@@ -49,6 +52,7 @@ class FakeServices:
         self.supervision: list[tuple[str, SupervisionSnapshot]] = []
         self.accountability: list[tuple[str, AccountabilitySnapshot]] = []
         self.steps: set[str] = set()
+        self.days_moved = 0
         self.supervision_times: dict[str, SupervisionTimes] = {}
         self.accountability_times: dict[str, AccountabilityTimes] = {}
         self.unknown_addressees = False
@@ -58,6 +62,11 @@ class FakeServices:
     async def explain_due_time(self, asked: DueTime) -> datetime:
         """Count days without a calendar."""
         return asked.start + timedelta(days=asked.term.amount * DAYS[asked.term.unit])
+
+    def end_of(self, running: RunningTerm) -> datetime:
+        """Count the days of a term as the recording does."""
+        moved = self.days_moved if running.notice else 0
+        return running.start + timedelta(days=running.term.amount * DAYS[running.term.unit] + moved)
 
     @activity.defn(name="explain_statutory_clock")
     async def explain_statutory_clock(self, asked: StatutoryClock) -> ClockWindow:
@@ -94,7 +103,11 @@ class FakeServices:
         if record.step not in self.steps:
             self.steps.add(record.step)
             self.supervision.append((record.transition, snapshot))
-        times = SupervisionTimes(snapshot.next_rung_time, snapshot.conclude_time)
+        times = SupervisionTimes(snapshot.next_rung_time, snapshot.conclude_time, snapshot.due_time)
+        if record.term and snapshot.state == CLIMBING:
+            times = replace(times, next_rung_time=self.end_of(record.term))
+        elif record.term:
+            times = replace(times, due_time=self.end_of(record.term))
         return self.supervision_times.get(record.transition, times)
 
     @activity.defn(name="record_accountability_transition")
@@ -105,7 +118,7 @@ class FakeServices:
             self.steps.add(record.step)
             self.accountability.append((record.transition, snapshot))
         times = AccountabilityTimes(
-            snapshot.due_time,
+            self.end_of(record.term) if record.term else snapshot.due_time,
             snapshot.decide_time,
             snapshot.influence_end_time,
             snapshot.appeal_due_time,
@@ -146,6 +159,11 @@ class CaseRoom:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             memo={virtual.OPENED_MEMO: OPENED.isoformat()},
         )
+
+    async def reproject(self, handle: WorkflowHandle[Any, Any], days_moved: int, told_as: str) -> None:
+        """Tell a case of a notice that moves the end of its term, under the id of one message."""
+        self.services.days_moved = days_moved
+        await handle.execute_update("reproject", {"notice": 2026}, id=told_as)
 
     async def pass_to(self, handle: WorkflowHandle[Any, Any], time: datetime) -> None:
         """Let business time pass for a case, its timers firing on the way."""

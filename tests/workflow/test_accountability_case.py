@@ -248,3 +248,22 @@ async def test_decided_case_takes_no_new_facts(room: CaseRoom) -> None:
     refusal: DomainError = await refused(handle, "submit_facts", HANDLER, facts="other", evidence=[])
     assert isinstance(refusal, WrongState)
     assert refusal.metadata["state"] == "DECIDED"
+
+
+async def test_a_notice_moves_the_terms_until_they_are_missed(room: CaseRoom) -> None:
+    """Facts due on a holiday would be noted as late, or a term noted as missed be given again."""
+    handle = await room.start(WORKFLOW, START)
+    for _ in range(2):
+        await room.reproject(handle, 5, "reproject-1")
+    await room.pass_days(handle, 19.9)
+    assert [word for word, _ in story(room)] == ["reprojected"]
+    await act(handle, "submit_facts", HANDLER, facts="facts", evidence=["doc 1"])
+    await room.pass_days(handle, 31)
+    await room.reproject(handle, -5, "reproject-3")
+    await room.pass_days(handle, 31.1)
+    assert [word for word, _ in story(room)] == ["reprojected", "facts_submitted", "reprojected", "decision_overdue"]
+    await room.reproject(handle, 5, "reproject-5")
+    await act(handle, "decide", LEADER, **decision(clock=""))
+    await handle.result()
+    assert [word for word, _ in story(room)][4:] == ["decided", "closed"]
+    assert await replays(handle)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -315,3 +316,37 @@ async def test_next_rung_can_be_moved(temporal_client: Client, moved_to: int, pa
             await handle.execute_update("cancel")
         async with asyncio.timeout(20):
             assert len(await handle.result()) == expected
+
+
+async def test_a_notice_moves_the_term_and_then_each_wait(room: CaseRoom) -> None:
+    """A unit would be reminded on a holiday, or called in two days late because a weekend turned out to be worked."""
+    start = replace(opened(term_days=10), term=Term(10, "WORKING_DAYS"))
+    handle = await room.start(WORKFLOW, start)
+    for _ in range(2):
+        await room.reproject(handle, 4, "reproject-1")
+    await room.pass_days(handle, 13.9)
+    assert await fired(room, 0) == [], "the term of before ran out"
+    await room.pass_days(handle, 14.1)
+    assert len(await fired(room, 1)) == 1
+    await room.reproject(handle, 2, "reproject-4")
+    await room.pass_days(handle, 18.9)
+    assert len(await fired(room, 1)) == 1, "the wait of before ran out"
+    await room.pass_days(handle, 19.1)
+    assert len(await fired(room, 2)) == 2
+    await room.pass_days(handle, 21.5)
+    await room.reproject(handle, -3, "reproject-6")
+    assert len(await fired(room, 3)) == 3, "what is past by the new calendar fires at once"
+    told = [transition for transition, _ in room.services.supervision]
+    assert told == ["reprojected", "overdue", "rung_fired", "reprojected", "rung_fired", "reprojected", "rung_fired"]
+    await end(handle)
+    assert await replays(handle)
+
+
+async def test_a_notice_leaves_alone_what_awaits_none(room: CaseRoom) -> None:
+    """A case without a term would be given one, or a ladder that has reached its end begin anew."""
+    handle = await room.start(WORKFLOW, replace(opened(), policy=Policy("escalationPolicies/p", 1, FIVE_RUNGS[:1])))
+    assert len(await fired(room, 1)) == 1
+    await room.reproject(handle, 4, "reproject-3")
+    await act(handle, "conclude", SUPERVISOR, unit=UNIT, conclusion="done")
+    await handle.result()
+    assert "reprojected" not in [transition for transition, _ in room.services.supervision]

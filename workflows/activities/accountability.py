@@ -1,6 +1,6 @@
 """Activities of the accountability service: opening and concluding supervision, recording what cases decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from temporalio import activity
@@ -9,10 +9,13 @@ from dutyloop.accountability.v1 import accountability_pb2
 from services.kit.catalogue import describe_action
 from services.kit.clients import Clients
 from services.kit.dates import optional_time, optional_timestamp, timestamp
+from services.kit.directory import Directory
 from services.kit.words_of import Words
 from workflows.activities.calls import call, outer_command
+from workflows.activities.directory import end_of
 from workflows.payloads.accountability import AccountabilitySnapshot, AccountabilityTimes, RecordAccountability
 from workflows.payloads.supervision import (
+    CLIMBING,
     OpenAccountability,
     RecordRung,
     RecordSupervision,
@@ -67,8 +70,9 @@ class HandOnSupervision:
 class AccountabilityActivities:
     """Calls accountability."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, directory: Directory) -> None:
         self._clients = clients
+        self._directory = directory
 
     @activity.defn(name="open_supervision")
     async def open_supervision(self, opening: OpenSupervision) -> str:
@@ -161,29 +165,48 @@ class AccountabilityActivities:
 
     @activity.defn(name="record_supervision_transition")
     async def record_supervision(self, record: RecordSupervision) -> SupervisionTimes:
-        """Record a transition of a supervision case; return the times that stand on record."""
+        """Record a transition of a supervision case, with the end of the term that it counts; return the times.
+
+        While the ladder climbs, the term is the wait for its next rung.
+        """
+        snapshot, end = record.snapshot, await end_of(self._directory, record.term)
+        if end is not None and snapshot.state == CLIMBING:
+            snapshot = replace(snapshot, next_rung_time=end.time)
+        elif end is not None:
+            snapshot = replace(snapshot, due_time=end.time)
         request = accountability_pb2.RecordCaseTransitionRequest(
             request_id=record.step,
             name=record.snapshot.case,
             business_time=timestamp(record.business_time),
             transition=record.transition,
-            supervision_case=supervision_message(record.snapshot),
+            supervision_case=supervision_message(snapshot),
             outer=outer_command(record.asked),
+            awaited_notice=end.awaited_notice if end else None,
+            notice=record.term.notice if record.term else 0,
         )
         answer = await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
         case = answer.supervision_case
-        return SupervisionTimes(optional_time(case, "next_rung_time"), optional_time(case, "conclude_time"))
+        return SupervisionTimes(
+            next_rung_time=optional_time(case, "next_rung_time"),
+            conclude_time=optional_time(case, "conclude_time"),
+            due_time=optional_time(case, "due_time"),
+        )
 
     @activity.defn(name="record_accountability_transition")
     async def record_accountability(self, record: RecordAccountability) -> AccountabilityTimes:
-        """Record a transition of an accountability case; return the times that stand on record."""
+        """Record a transition of an accountability case, with the end of the term that it counts; return the times."""
+        snapshot, end = record.snapshot, await end_of(self._directory, record.term)
+        if end is not None:
+            snapshot = replace(snapshot, due_time=end.time)
         request = accountability_pb2.RecordCaseTransitionRequest(
             request_id=record.step,
             name=record.snapshot.case,
             business_time=timestamp(record.business_time),
             transition=record.transition,
-            accountability_case=accountability_message(record.snapshot),
+            accountability_case=accountability_message(snapshot),
             outer=outer_command(record.asked),
+            awaited_notice=end.awaited_notice if end else None,
+            notice=record.term.notice if record.term else 0,
         )
         answer = await call(self._clients, self._clients.accountability.RecordCaseTransition, request)
         case = answer.accountability_case

@@ -9,11 +9,11 @@ from temporalio import activity
 from dutyloop.directory.v1 import directory_pb2
 from services.kit.clients import Clients
 from services.kit.dates import beijing_date, time_of, timestamp
-from services.kit.directory import Directory
+from services.kit.directory import Directory, TermEnd
 from services.kit.offices import Offices
 from workflows.activities.calls import call, refusals
 from workflows.activities.officeholders import Officeholders
-from workflows.payloads import Term
+from workflows.payloads import RunningTerm, Term
 from workflows.payloads.supervision import Addressee, FindAddressee
 
 
@@ -39,6 +39,14 @@ class ClockWindow:
 
     due_time: datetime
     source: str
+
+
+async def end_of(directory: Directory, running: RunningTerm | None) -> TermEnd | None:
+    """Return the end of a term that a recording counts, None where it counts none."""
+    if running is None:
+        return None
+    with refusals():
+        return await directory.term_end(running.start, running.term, running.notice)
 
 
 class DirectoryActivities:

@@ -6,9 +6,10 @@ from dutyloop.hazard.v1 import hazard_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.kit.clients import Clients
 from services.kit.dates import day_message, optional_time, optional_timestamp, timestamp
-from services.kit.directory import Directory, TermEnd
+from services.kit.directory import Directory
 from services.kit.words_of import Words
-from workflows.activities.calls import call, outer_command, refusals
+from workflows.activities.calls import call, outer_command
+from workflows.activities.directory import end_of
 from workflows.payloads.rectification import HazardSnapshot, Recorded, RecordTransition
 
 HAZARD_GRADE = Words(hazard_pb2.HazardGrade)
@@ -31,10 +32,8 @@ class HazardActivities:
         The same step is recorded once however often it is tried, and keeps the times of its first time.
         """
         hazard = hazard_message(record.snapshot)
-        end: TermEnd | None = None
-        if running := record.term:
-            with refusals():
-                end = await self._directory.term_end(running.start, running.term, running.notice)
+        end = await end_of(self._directory, record.term)
+        if end is not None:
             hazard.due_time.FromDatetime(end.time)
         request = hazard_pb2.RecordHazardTransitionRequest(
             request_id=record.step,
@@ -46,7 +45,7 @@ class HazardActivities:
             outer=outer_command(record.asked),
             unit_path=record.unit_path,
             awaited_notice=end.awaited_notice if end else None,
-            notice=running.notice if running else 0,
+            notice=record.term.notice if record.term else 0,
         )
         answer = await call(self._clients, self._clients.hazard.RecordHazardTransition, request)
         return Recorded(optional_time(answer, "due_time"), optional_time(answer, "write_off_time"))

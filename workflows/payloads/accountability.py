@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from workflows.payloads import Asked, Outer, Term
+from workflows.payloads import Asked, Outer, RunningTerm, Term
 
 WORKFLOW = "accountability_case"
 
@@ -129,13 +129,17 @@ class AccountabilitySnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RecordAccountability:
-    """Asks for a transition to be recorded; ``step`` makes the recording repeatable."""
+    """Asks for a transition to be recorded; ``step`` makes the recording repeatable.
+
+    The end of ``term``, where one is counted, becomes the due time.
+    """
 
     step: str
     business_time: datetime
     transition: str
     snapshot: AccountabilitySnapshot
     asked: Asked | None = None
+    term: RunningTerm | None = None
 
 
 @dataclass(frozen=True, slots=True)

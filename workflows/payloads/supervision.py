@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from workflows.payloads import Asked, Outer, Term
+from workflows.payloads import Asked, Outer, RunningTerm, Term
 
 WORKFLOW = "supervision_case"
+CLIMBING = "SUPERVISE"
+"""The state in which the ladder climbs; before it the case's own term runs."""
 
 
 def workflow_id(case_id: str) -> str:
@@ -46,6 +48,7 @@ class SupervisionStart:
     person: str = ""
     hazard: str = ""
     task: str = ""
+    term: Term | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +162,17 @@ class OpenAccountability:
 
 @dataclass(frozen=True, slots=True)
 class RecordSupervision:
-    """Asks for a transition to be recorded; ``step`` makes the recording repeatable."""
+    """Asks for a transition to be recorded; ``step`` makes the recording repeatable.
+
+    The end of ``term``, where one is counted, becomes the due time, or the next rung's once the ladder climbs.
+    """
 
     step: str
     business_time: datetime
     transition: str
     snapshot: SupervisionSnapshot
     asked: Asked | None = None
+    term: RunningTerm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +181,7 @@ class SupervisionTimes:
 
     next_rung_time: datetime | None
     conclude_time: datetime | None
+    due_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ CREATE TABLE supervision_case (
     open_time timestamptz NOT NULL,
     due_time timestamptz NOT NULL,
     next_rung_time timestamptz,
+    awaited_notice integer,
     fired_rung_count integer NOT NULL DEFAULT 0,
     cycle integer NOT NULL DEFAULT 1 CONSTRAINT supervision_case_cycles_count_from_1 CHECK (cycle >= 1),
     opener text NOT NULL DEFAULT '',
@@ -59,8 +60,12 @@ CREATE TABLE supervision_case (
     CONSTRAINT supervision_case_concluded_fires_no_rung CHECK (state <> 'CONCLUDED' OR next_rung_time IS NULL),
     CONSTRAINT supervision_case_times_are_in_order CHECK (due_time >= open_time AND conclude_time >= open_time)
 );
+COMMENT ON COLUMN supervision_case.awaited_notice IS
+    'Year of the holiday notice that may still change the next rung''s time, or before it the due time; null for none.';
 COMMENT ON COLUMN supervision_case.reporters IS 'Everyone who ever reported progress; reporter is the last of them.';
 CREATE INDEX supervision_case_in_order ON supervision_case (open_time, id);
+CREATE INDEX supervision_case_provisional ON supervision_case (awaited_notice, coalesce(next_rung_time, due_time))
+    WHERE awaited_notice IS NOT NULL;
 CREATE INDEX supervision_case_of_hazard ON supervision_case (hazard) WHERE hazard <> '';
 CREATE INDEX supervision_case_of_task ON supervision_case (task) WHERE task <> '';
 CREATE INDEX supervision_case_of_unit ON supervision_case (unit, open_time, id);
@@ -83,6 +88,7 @@ CREATE TABLE accountability_case (
     opener text NOT NULL DEFAULT '',
     open_time timestamptz NOT NULL,
     due_time timestamptz,
+    awaited_notice integer,
     facts text NOT NULL DEFAULT '',
     evidence text[] NOT NULL DEFAULT '{}',
     handler text NOT NULL DEFAULT '',
@@ -122,9 +128,13 @@ CREATE TABLE accountability_case (
         CHECK (appeal_time IS NULL OR (appeal_due_time IS NOT NULL AND appeal_time < appeal_due_time)),
     CONSTRAINT accountability_case_closed_has_time CHECK ((state IN ('EXEMPTED', 'CLOSED')) = (close_time IS NOT NULL))
 );
+COMMENT ON COLUMN accountability_case.awaited_notice IS
+    'Year of the holiday notice that may still change the due time; null for one that is settled.';
 COMMENT ON COLUMN accountability_case.handlers IS 'Everyone who ever handed in facts; handler is the last of them.';
 CREATE INDEX accountability_case_in_order ON accountability_case (open_time, id);
 CREATE INDEX accountability_case_of_unit ON accountability_case (unit, open_time, id);
+CREATE INDEX accountability_case_provisional ON accountability_case (awaited_notice, due_time)
+    WHERE awaited_notice IS NOT NULL;
 CREATE INDEX accountability_case_of_subject ON accountability_case (subject, open_time, id);
 CREATE UNIQUE INDEX accountability_case_of_a_measure_is_one ON accountability_case (measure, subject) WHERE measure <> '';
 

@@ -377,6 +377,7 @@ class SupervisionCase(_message.Message):
     CONCLUDE_TIME_FIELD_NUMBER: _builtins.int
     ACCOUNTABILITY_CASE_FIELD_NUMBER: _builtins.int
     LIGHT_FIELD_NUMBER: _builtins.int
+    DUE_PROVISIONAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     etag: _builtins.str
@@ -425,6 +426,10 @@ class SupervisionCase(_message.Message):
     """Names the accountability case that the ladder led to."""
     light: _kit_pb2.Light.ValueType
     """Is the light derived from state and business time, never stored."""
+    due_provisional: _builtins.bool
+    """Says that the end of the present term (the due time or, once the ladder climbs, the next rung's time) depends on a
+    holiday notice not yet published; when that comes it is counted anew.
+    """
     @_builtins.property
     def term(self) -> _kit_pb2.Term:
         """Is the time given for the matter; unset means that its term has already passed."""
@@ -482,10 +487,11 @@ class SupervisionCase(_message.Message):
         conclude_time: _timestamp_pb2.Timestamp | None = ...,
         accountability_case: _builtins.str = ...,
         light: _kit_pb2.Light.ValueType = ...,
+        due_provisional: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["conclude_time", b"conclude_time", "due_time", b"due_time", "next_rung_time", b"next_rung_time", "open_time", b"open_time", "term", b"term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accountability_case", b"accountability_case", "conclude_time", b"conclude_time", "concluder", b"concluder", "conclusion", b"conclusion", "cycle", b"cycle", "display_name", b"display_name", "due_time", b"due_time", "escalation_policy", b"escalation_policy", "etag", b"etag", "evidence", b"evidence", "fired_rung_count", b"fired_rung_count", "hazard", b"hazard", "light", b"light", "matter", b"matter", "name", b"name", "next_rung_time", b"next_rung_time", "open_time", b"open_time", "opener", b"opener", "person", b"person", "policy_version", b"policy_version", "post", b"post", "progress", b"progress", "region", b"region", "reporter", b"reporter", "source", b"source", "state", b"state", "task", b"task", "term", b"term", "tour", b"tour", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accountability_case", b"accountability_case", "conclude_time", b"conclude_time", "concluder", b"concluder", "conclusion", b"conclusion", "cycle", b"cycle", "display_name", b"display_name", "due_provisional", b"due_provisional", "due_time", b"due_time", "escalation_policy", b"escalation_policy", "etag", b"etag", "evidence", b"evidence", "fired_rung_count", b"fired_rung_count", "hazard", b"hazard", "light", b"light", "matter", b"matter", "name", b"name", "next_rung_time", b"next_rung_time", "open_time", b"open_time", "opener", b"opener", "person", b"person", "policy_version", b"policy_version", "post", b"post", "progress", b"progress", "region", b"region", "reporter", b"reporter", "source", b"source", "state", b"state", "task", b"task", "term", b"term", "tour", b"tour", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -608,6 +614,7 @@ class AccountabilityCase(_message.Message):
     APPEAL_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     LIGHT_FIELD_NUMBER: _builtins.int
+    DUE_PROVISIONAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Is the resource name, set by the server."""
     etag: _builtins.str
@@ -652,6 +659,8 @@ class AccountabilityCase(_message.Message):
     """Cites the law and article of the appeal window."""
     light: _kit_pb2.Light.ValueType
     """Is the light derived from state and business time, never stored."""
+    due_provisional: _builtins.bool
+    """Says that the due time depends on a holiday notice not yet published; when that comes it is counted anew."""
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
         """Is when it was opened."""
@@ -722,10 +731,11 @@ class AccountabilityCase(_message.Message):
         appeal: Global___Appeal | None = ...,
         close_time: _timestamp_pb2.Timestamp | None = ...,
         light: _kit_pb2.Light.ValueType = ...,
+        due_provisional: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["appeal", b"appeal", "appeal_due_time", b"appeal_due_time", "close_time", b"close_time", "decide_time", b"decide_time", "due_time", b"due_time", "exemption", b"exemption", "influence_end_time", b"influence_end_time", "open_time", b"open_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appeal", b"appeal", "appeal_basis", b"appeal_basis", "appeal_due_time", b"appeal_due_time", "close_time", b"close_time", "decide_time", b"decide_time", "decider", b"decider", "decision", b"decision", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "exemption", b"exemption", "facts", b"facts", "grounds", b"grounds", "handler", b"handler", "hazard", b"hazard", "influence_end_time", b"influence_end_time", "influence_months", b"influence_months", "instrument_number", b"instrument_number", "light", b"light", "matter", b"matter", "measure", b"measure", "name", b"name", "open_time", b"open_time", "opener", b"opener", "post", b"post", "region", b"region", "state", b"state", "subject", b"subject", "supervision_case", b"supervision_case", "task", b"task", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appeal", b"appeal", "appeal_basis", b"appeal_basis", "appeal_due_time", b"appeal_due_time", "close_time", b"close_time", "decide_time", b"decide_time", "decider", b"decider", "decision", b"decision", "due_provisional", b"due_provisional", "due_time", b"due_time", "etag", b"etag", "evidence", b"evidence", "exemption", b"exemption", "facts", b"facts", "grounds", b"grounds", "handler", b"handler", "hazard", b"hazard", "influence_end_time", b"influence_end_time", "influence_months", b"influence_months", "instrument_number", b"instrument_number", "light", b"light", "matter", b"matter", "measure", b"measure", "name", b"name", "open_time", b"open_time", "opener", b"opener", "post", b"post", "region", b"region", "state", b"state", "subject", b"subject", "supervision_case", b"supervision_case", "task", b"task", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1588,12 +1598,18 @@ class RecordCaseTransitionRequest(_message.Message):
     SUPERVISION_CASE_FIELD_NUMBER: _builtins.int
     ACCOUNTABILITY_CASE_FIELD_NUMBER: _builtins.int
     OUTER_FIELD_NUMBER: _builtins.int
+    AWAITED_NOTICE_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the recording repeatable: workflow id and step."""
     name: _builtins.str
     """Names the case."""
     transition: _builtins.str
     """Is what happened: the ledger event's last word, for example "concluded"."""
+    awaited_notice: _builtins.int
+    """Is the year of the holiday notice that the present term awaits, 0 for none; set where this step counted a term."""
+    notice: _builtins.int
+    """Is the year of the holiday notice that had the term counted anew; 0 for any other transition."""
     @_builtins.property
     def business_time(self) -> _timestamp_pb2.Timestamp:
         """Is the case's business time."""
@@ -1620,13 +1636,20 @@ class RecordCaseTransitionRequest(_message.Message):
         supervision_case: Global___SupervisionCase | None = ...,
         accountability_case: Global___AccountabilityCase | None = ...,
         outer: _kit_pb2.OuterCommand | None = ...,
+        awaited_notice: _builtins.int | None = ...,
+        notice: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accountability_case", b"accountability_case", "business_time", b"business_time", "outer", b"outer", "snapshot", b"snapshot", "supervision_case", b"supervision_case"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_awaited_notice", b"_awaited_notice", "accountability_case", b"accountability_case", "awaited_notice", b"awaited_notice", "business_time", b"business_time", "outer", b"outer", "snapshot", b"snapshot", "supervision_case", b"supervision_case"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accountability_case", b"accountability_case", "business_time", b"business_time", "name", b"name", "outer", b"outer", "request_id", b"request_id", "snapshot", b"snapshot", "supervision_case", b"supervision_case", "transition", b"transition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_awaited_notice", b"_awaited_notice", "accountability_case", b"accountability_case", "awaited_notice", b"awaited_notice", "business_time", b"business_time", "name", b"name", "notice", b"notice", "outer", b"outer", "request_id", b"request_id", "snapshot", b"snapshot", "supervision_case", b"supervision_case", "transition", b"transition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__awaited_notice: _TypeAlias = _typing.Literal["awaited_notice"]  # noqa: Y015
+    _WhichOneofArgType__awaited_notice: _TypeAlias = _typing.Literal["_awaited_notice", b"_awaited_notice"]  # noqa: Y015
     _WhichOneofReturnType_snapshot: _TypeAlias = _typing.Literal["supervision_case", "accountability_case"]  # noqa: Y015
     _WhichOneofArgType_snapshot: _TypeAlias = _typing.Literal["snapshot", b"snapshot"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__awaited_notice) -> _WhichOneofReturnType__awaited_notice | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_snapshot) -> _WhichOneofReturnType_snapshot | None: ...
 
 Global___RecordCaseTransitionRequest: _TypeAlias = RecordCaseTransitionRequest  # noqa: Y015
