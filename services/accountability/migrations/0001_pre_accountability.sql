@@ -64,8 +64,7 @@ COMMENT ON COLUMN supervision_case.awaited_notice IS
     'Year of the holiday notice that may still change the next rung''s time, or before it the due time; null for none.';
 COMMENT ON COLUMN supervision_case.reporters IS 'Everyone who ever reported progress; reporter is the last of them.';
 CREATE INDEX supervision_case_in_order ON supervision_case (open_time, id);
-CREATE INDEX supervision_case_provisional ON supervision_case (awaited_notice, coalesce(next_rung_time, due_time))
-    WHERE awaited_notice IS NOT NULL;
+CREATE INDEX supervision_case_provisional ON supervision_case (awaited_notice) WHERE awaited_notice IS NOT NULL;
 CREATE INDEX supervision_case_of_hazard ON supervision_case (hazard) WHERE hazard <> '';
 CREATE INDEX supervision_case_of_task ON supervision_case (task) WHERE task <> '';
 CREATE INDEX supervision_case_of_unit ON supervision_case (unit, open_time, id);
@@ -133,8 +132,7 @@ COMMENT ON COLUMN accountability_case.awaited_notice IS
 COMMENT ON COLUMN accountability_case.handlers IS 'Everyone who ever handed in facts; handler is the last of them.';
 CREATE INDEX accountability_case_in_order ON accountability_case (open_time, id);
 CREATE INDEX accountability_case_of_unit ON accountability_case (unit, open_time, id);
-CREATE INDEX accountability_case_provisional ON accountability_case (awaited_notice, due_time)
-    WHERE awaited_notice IS NOT NULL;
+CREATE INDEX accountability_case_provisional ON accountability_case (awaited_notice) WHERE awaited_notice IS NOT NULL;
 CREATE INDEX accountability_case_of_subject ON accountability_case (subject, open_time, id);
 CREATE UNIQUE INDEX accountability_case_of_a_measure_is_one ON accountability_case (measure, subject) WHERE measure <> '';
 

@@ -56,7 +56,8 @@ COMMENT ON COLUMN hazard.awaited_notice IS
 CREATE INDEX hazard_by_site ON hazard (site, id);
 CREATE INDEX hazard_of_unit ON hazard (unit, open_time, id) WHERE unit <> '';
 CREATE INDEX hazard_in_order ON hazard (open_time, id);
-CREATE INDEX hazard_provisional ON hazard (awaited_notice, due_time) WHERE awaited_notice IS NOT NULL;
+-- Without the due time: every step moves that, and would then be written to every index.
+CREATE INDEX hazard_provisional ON hazard (awaited_notice) WHERE awaited_notice IS NOT NULL;
 CREATE INDEX hazard_open ON hazard (region_code, open_time, id) WHERE write_off_time IS NULL;
 
 CREATE TABLE reopening (
