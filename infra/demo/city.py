@@ -68,7 +68,7 @@ class SitePlan:
 
 def figures(scale: int) -> Figures:
     """Return the figures for a scale; each is divided by it and rounded down."""
-    raw = json.loads((DATA / "city.json").read_text())
+    raw = json.loads((DATA / "city.json").read_text(encoding="utf-8"))
     return Figures(
         region=raw["region"],
         campaign_days=raw["campaign_days"],

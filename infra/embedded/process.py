@@ -25,8 +25,8 @@ MINIMUM_FREE_BYTES = 128 * 1024 * 1024
 """An empty stack takes about 100 MiB; less than this would fail halfway through the first start."""
 
 _ERROR_WORD = re.compile(r"^dutyloop: |error|fatal|panic|exception|cannot", re.IGNORECASE)
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 """Our own command begins its last words so, in whatever language they are."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 # A launcher instead of preexec_fn: a Python callback between fork and exec can deadlock once gRPC or
 # Temporal threads run. It gives up root before it asks for the parent-death signal, because changing

@@ -57,7 +57,7 @@ CONFIDENTIAL = frozenset().union(*NEEDED.values(), {"DUTYLOOP_ISSUER_KEY_FILE", 
 class StackConfig:
     """What to start and where; ``services`` None means all, an empty tuple none (and no migration).
 
-    ``virtual_time`` matters at the first start on a data directory: see ``keep_time``.
+    ``virtual_time`` matters at the first start on a data directory: see ``lives_in_virtual_time``.
     """
 
     data_dir: Path
@@ -165,10 +165,13 @@ class Stack:
             require_free_port(config.temporal_port, "Temporal")
             if config.ui_port is not None:
                 require_free_port(config.ui_port, "temporal_ui")
-        self._virtual_time = keep_time(self._data_dir, virtual=config.virtual_time)
+        if own_database:
+            self._virtual_time = lives_in_virtual_time(self._data_dir, asked=config.virtual_time)
         key_files = make_keys(self._data_dir)
 
         await self._start_servers(own_database, own_temporal)
+        if own_database:
+            write_private(self._data_dir / TIME_FILE, (VIRTUAL if self._virtual_time else WALL).encode())
         self._environment = self._make_environment(given) | key_files
         write_private(self._data_dir / "env.json", orjson.dumps(self._environment, option=orjson.OPT_INDENT_2))
 
@@ -311,19 +314,17 @@ def environment_of(part: str, variables: Mapping[str, str], data_dir: Path) -> d
     return {**kept, "PYTHONSAFEPATH": "1"}
 
 
-def keep_time(data_dir: Path, *, virtual: bool) -> bool:
-    """Tell whether a data directory lives in virtual time, which its first start decides once and for all.
+def lives_in_virtual_time(data_dir: Path, *, asked: bool) -> bool:
+    """Tell by which clock a data directory lives, which its first start decides once and for all.
 
     Records of virtual time lie in the future: by the wall clock, business time would go back, and everybody's
     terms of office would not have begun. Raises StackError when virtual time is asked for where real records are.
     """
-    file = data_dir / TIME_FILE
     try:
-        lives = file.read_text().strip()
+        lives = (data_dir / TIME_FILE).read_text().strip()
     except FileNotFoundError:
-        lives = VIRTUAL if virtual else WALL
-        write_private(file, lives.encode())
-    if virtual and lives != VIRTUAL:
+        return asked
+    if asked and lives != VIRTUAL:
         raise StackError("lives_in_real_time", data_dir=data_dir)
     return lives == VIRTUAL
 

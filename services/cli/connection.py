@@ -1,6 +1,7 @@
 """How the command line reaches a running dutyloop: the address, the keys, and the person's token."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,10 @@ class Connection:
     def __init__(self, person: str | None = None) -> None:
         use_running_stack()
         own = settings().token
-        token = own.get_secret_value() if own is not None and person is None else None
-        self._metadata = (
-            ("authorization", f"Bearer {token or issue_token(person or OPERATOR)}"),
-            ("accept-language", LOCALE),
-        )
+        self._own_token = own.get_secret_value() if own is not None and person is None else None
+        self._person = person or OPERATOR
+        self._token = self._own_token or issue_token(self._person)
+        self._renewal = time.monotonic() + TOKEN_SECONDS / 2
         address = settings().api_address
         tls = channel_credentials(settings(), address)
         self._channel = (
@@ -121,6 +121,12 @@ class Connection:
             else grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
         )
 
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the call metadata; a token of the development issuer is renewed long before it expires."""
+        if self._own_token is None and time.monotonic() >= self._renewal:
+            self._token, self._renewal = issue_token(self._person), time.monotonic() + TOKEN_SECONDS / 2
+        return (("authorization", f"Bearer {self._token}"), ("accept-language", LOCALE))
+
     def stub(self, stub: type) -> Any:
         """Return a generated stub over this connection."""
         return stub(self._channel)
@@ -128,18 +134,18 @@ class Connection:
     def call(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Any:
         """Call a method (a request, or an iterator of requests); raises the DomainError it was refused with."""
         try:
-            return method(request, timeout=timeout, metadata=self._metadata)
+            return method(request, timeout=timeout, metadata=self._metadata())
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error  # type: ignore[arg-type]
 
     def begin(self, method: Any, requests: Iterator[Any], timeout: float) -> "Begun":
         """Begin to stream requests; they are taken from the iterator in another thread."""
-        return Begun(method.future(requests, timeout=timeout, metadata=self._metadata))
+        return Begun(method.future(requests, timeout=timeout, metadata=self._metadata()))
 
     def stream(self, method: Any, request: Any, timeout: float = CALL_SECONDS) -> Iterator[Any]:
         """Call a server-streaming method and yield its messages."""
         try:
-            yield from method(request, timeout=timeout, metadata=self._metadata)
+            yield from method(request, timeout=timeout, metadata=self._metadata())
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error  # type: ignore[arg-type]
 

@@ -102,9 +102,10 @@ def follow(
                 _print_entries(answer, look_up(connection, answer.ledger_entries))
     except KeyboardInterrupt:
         err.print()
-    if follower.position is not None:
-        words = say("接续位置：", "go on with: ")
-        err.print(f"{words}--after-position {follower.position}", highlight=False)
+    finally:  # also where the follower is refused
+        if follower.position is not None:
+            words = say("接续位置：", "go on with: ")
+            err.print(f"{words}--after-position {follower.position}", highlight=False)
 
 
 def _print_lines(answer: audit_pb2.FollowLedgerResponse) -> None:

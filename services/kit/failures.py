@@ -42,7 +42,7 @@ FAILURES: Mapping[str, tuple[str, str]] = {
     ),
     "needs_setting": ("设置了 {setting} 还须设置 {needed}", "{setting} needs {needed}, which is not set"),
     "no_virtual_time": (
-        "使用外部数据库（已设置 DUTYLOOP_DATABASE_URL）时不得使用 --virtual-time",
+        "使用外部数据库（已设置 DUTYLOOP_DATABASE_URL）时不得使用虚拟时间",
         "--virtual-time is refused with an external database (DUTYLOOP_DATABASE_URL is set)",
     ),
     "lives_in_real_time": (

@@ -44,7 +44,7 @@ class Migration:
 def migrations_of(schema: str) -> Sequence[Migration]:
     """List a schema's migrations in order: the kit's, then the service's own."""
     return [
-        Migration(schema, f"{origin}/{path.name}", path.read_text())
+        Migration(schema, f"{origin}/{path.name}", path.read_text(encoding="utf-8"))
         for origin in ("kit", schema)
         for path in sorted((SERVICES_DIR / origin / "migrations").glob("*.sql"))
     ]

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     locale: Locale = "zh-CN"
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    pool_size: int = Field(default=5, ge=1, le=5)
+    pool_size: int = Field(default=5, ge=2, le=5)
     """Connections per service and process (the connection budget of the house)."""
     command_retention_days: int = Field(default=90, ge=30)
     """How long a request id is remembered with its answer; must exceed the time for which any client repeats it."""

@@ -34,7 +34,7 @@ from infra.demo import run as demo_run
 from infra.embedded import postgres_cluster
 from infra.embedded.postgres import OWNER, ROLES, SERVICE_ROLES, EmbeddedPostgres
 from infra.embedded.process import Child, DirectoryLock, OsUser, StackError, free_port, last_line
-from infra.embedded.stack import CONFIDENTIAL, Stack, StackConfig, keep_time, running_environment
+from infra.embedded.stack import CONFIDENTIAL, TIME_FILE, Stack, StackConfig, lives_in_virtual_time, running_environment
 from infra.embedded.temporal import EmbeddedTemporal
 from services.kit.settings import settings
 from tests.faults.system import ROOT, Account, as_user, files_below
@@ -541,14 +541,13 @@ async def test_time_can_be_skipped_only_when_asked_for(tmp_path: Path, virtual_t
 
 def test_a_data_directory_lives_by_one_clock_for_ever(tmp_path: Path) -> None:
     """Business time would go back to today where records lie in the future, or a demo get into real records."""
-    real, simulated = tmp_path / "real", tmp_path / "simulated"
-    for data_dir in (real, simulated):
-        data_dir.mkdir()
-    assert [keep_time(real, virtual=False), keep_time(simulated, virtual=True)] == [False, True]
-    assert [keep_time(real, virtual=False), keep_time(simulated, virtual=False)] == [False, True]
-    assert keep_time(simulated, virtual=True)
-    with pytest.raises(StackError, match=rf"^{real} holds records of real time, where virtual time .+ are refused"):
-        keep_time(real, virtual=True)
+    assert [lives_in_virtual_time(tmp_path, asked=asked) for asked in (False, True)] == [False, True]
+    (tmp_path / TIME_FILE).write_text("virtual")
+    assert [lives_in_virtual_time(tmp_path, asked=asked) for asked in (False, True)] == [True, True]
+    (tmp_path / TIME_FILE).write_text("wall")
+    assert not lives_in_virtual_time(tmp_path, asked=False)
+    with pytest.raises(StackError, match=rf"^{tmp_path} holds records of real time, where virtual time .+ are refused"):
+        lives_in_virtual_time(tmp_path, asked=True)
 
 
 async def test_a_taken_port_is_told(tmp_path: Path) -> None:

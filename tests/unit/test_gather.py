@@ -134,6 +134,7 @@ async def test_a_deadline_is_one_s_own(gatherer: Gatherer, statements: Statement
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await gatherer.row("hasty")
+    await turns()
     statements.answer()
     statements.answer()
     assert (await patient)["key"] == "patient"

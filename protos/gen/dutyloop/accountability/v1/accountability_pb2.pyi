@@ -660,7 +660,9 @@ class AccountabilityCase(_message.Message):
     light: _kit_pb2.Light.ValueType
     """Is the light derived from state and business time, never stored."""
     due_provisional: _builtins.bool
-    """Says that the due time depends on a holiday notice not yet published; when that comes it is counted anew."""
+    """Says, while facts or the decision are awaited, that the due time depends on a holiday notice not yet published;
+    when that comes it is counted anew.
+    """
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
         """Is when it was opened."""

@@ -139,7 +139,7 @@ class MethodPolicy(_message.Message):
     filtered to the caller's scope, and for methods without a scoped object.
     """
     worker: _builtins.bool
-    """Lets workflow activities call the method beside the people that the roles name."""
+    """Lets workflow activities call the method beside the people that the roles name; a READ also the other services."""
     subject: _builtins.bool
     """Lets any authenticated person call; the handler checks that the person is the subject."""
     @_builtins.property
