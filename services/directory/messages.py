@@ -17,6 +17,7 @@ from services.kit.dates import day_of, set_day, time_of
 from services.kit.db import Row
 from services.kit.errors import invalid
 from services.kit.names import name_of
+from services.kit.terms import TERM_UNIT
 from services.kit.words_of import Words
 
 UNIT_KIND = Words(directory_pb2.UnitKind)
@@ -24,8 +25,6 @@ REACH = Words(directory_pb2.PostReach)
 COLOUR = Words(directory_pb2.RiskColour)
 ROLE = Words(policy_pb2.Role)
 _REGION_LEVEL: Mapping[int, Any] = {length: level for level, length in enumerate(PARENT_LENGTH, start=1)}
-_TERM_UNIT: Mapping[int, Unit] = {kit_pb2.TermUnit.Value(f"TERM_UNIT_{unit.name}"): unit for unit in Unit}
-_TERM_UNIT_NUMBER: Mapping[Unit, Any] = {unit: number for number, unit in _TERM_UNIT.items()}
 
 
 def region_message(row: Row) -> directory_pb2.Region:
@@ -138,9 +137,9 @@ def deadline_question(request: directory_pb2.ExplainDeadlineRequest) -> Deadline
 
 
 def _term_of(term: kit_pb2.Term, field: str) -> tuple[int, Unit]:
-    if term.unit not in _TERM_UNIT:
+    if not term.unit:
         raise invalid(f"{field}.unit", "unknown_value")
-    return term.amount, _TERM_UNIT[term.unit]
+    return term.amount, Unit[TERM_UNIT.of(term.unit)]
 
 
 def deadline_message(
@@ -180,7 +179,7 @@ def statutory_clock_message(clock: StatutoryClock, locale: Locale) -> directory_
 
 
 def _term_message(term: Term) -> kit_pb2.Term:
-    return kit_pb2.Term(amount=term.amount, unit=_TERM_UNIT_NUMBER[term.unit])
+    return kit_pb2.Term(amount=term.amount, unit=TERM_UNIT.number(term.unit.name))
 
 
 def clock_message(now: datetime, *, virtual: bool) -> directory_pb2.Clock:
