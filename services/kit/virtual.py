@@ -47,6 +47,8 @@ async def _catch_up(client: Client, workflow_id: str, business_now: datetime) ->
         if error.status is RPCStatusCode.NOT_FOUND:
             return "level"
         raise
+    if description.status is WorkflowExecutionStatus.CONTINUED_AS_NEW:  # looked at in the moment of its change of run
+        return await _catch_up(client, workflow_id, business_now)
     if description.status is not WorkflowExecutionStatus.RUNNING:
         return "level"
     opened = datetime.fromisoformat(await description.memo_value(OPENED_MEMO))
