@@ -59,11 +59,6 @@ class Verification:
         """Tell whether nothing is wrong."""
         return not self.problems
 
-    @property
-    def first_bad_position(self) -> int | None:
-        """Return the first position at which something is wrong, if any has one."""
-        return min((each.position for each in self.problems if each.position is not None), default=None)
-
 
 class _Heads:
     """The checkpoints of file and table by size, each signature checked once."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from dutyloop.directory.v1 import directory_pb2
 from dutyloop.kit.v1 import kit_pb2
 from services.cli.connection import Connection
-from services.cli.imports import ImportRun, Source, carry_out, sender
+from services.cli.import_runs import ImportRun, Source, carry_out, sender
 from services.cli.layouts import HAZARDS, Place
 from services.cli.sheets import sha256_of
 from services.kit.dates import start_of

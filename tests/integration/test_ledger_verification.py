@@ -103,7 +103,8 @@ class Ledger:
         """Return where the first problem lies and what kinds of problems there are."""
         result = await self.verify()
         assert not result.ok
-        return result.first_bad_position, {problem.kind for problem in result.problems}
+        positions = [each.position for each in result.problems if each.position is not None]
+        return min(positions, default=None), {problem.kind for problem in result.problems}
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ import pytest
 from google.protobuf.message import Message
 
 from dutyloop.kit.v1 import kit_pb2
-from services.cli import imports
-from services.cli.imports import CHUNK_ROWS, MESSAGE_ROWS, ImportRun, Outcome, Source, carry_out, chunk_id
+from services.cli import import_runs
+from services.cli.import_runs import CHUNK_ROWS, MESSAGE_ROWS, ImportRun, Outcome, Source, carry_out, chunk_id
 from services.cli.layouts import HAZARDS, REGIONS, RESULTS, SITES, VISITS, Layout, Place
 from services.cli.legacy import Disposition, Figures, Grade, LegacyHazard, Result, figures_of, hazards_of
 from services.cli.sheets import (
@@ -619,6 +619,11 @@ def test_a_dry_run_does_not_blame_rows_for_sites_it_did_not_keep(tmp_path: Path)
     assert (outcome.tallies["visits"].rejected, outcome.tallies["visits"].unchecked) == (1, 1)
 
 
-def test_what_a_row_means_is_versioned() -> None:
+def test_what_a_row_means_is_versioned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows derived by a newer rule under an old request id would be refused as a reuse."""
-    assert imports.DERIVATION >= 1
+    path = table(tmp_path / "a.csv", ("site", "date"), ("S1", "2012-01-01"))
+    of_now = ImportRun("visits", Source(path, VISITS), Place("1303"))
+    before = of_now.key("content")
+    assert before == of_now.key("content")
+    monkeypatch.setattr(import_runs, "DERIVATION", import_runs.DERIVATION + 1)
+    assert before != of_now.key("content")
