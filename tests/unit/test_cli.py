@@ -124,6 +124,18 @@ def invoke(*arguments: str) -> Any:
     return runner.invoke(app, list(arguments), catch_exceptions=True, env={"COLUMNS": "200"})
 
 
+def run_alone(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as a process of its own, with these settings and no others."""
+    return subprocess.run(
+        [sys.executable, "-m", "services.cli.main", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(("context", "verb"), ALL)
 def test_every_verb_has_help_and_a_method_for_people(context: str, verb: Verb) -> None:
     """A verb of a method that is gone, or that only the worker may call, would fail in somebody's hands."""
@@ -163,14 +175,7 @@ def test_every_method_for_people_can_be_reached() -> None:
 @pytest.mark.parametrize(("locale", "expected"), [("zh-CN", "责任清单"), ("en", "responsibility lists")])
 def test_help_speaks_the_chosen_language(locale: str, expected: str) -> None:
     """A Chinese user would read English help, or the other way round."""
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli.main", "--help"],
-        env={**os.environ, "DUTYLOOP_LOCALE": locale, "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_alone("--help", DUTYLOOP_LOCALE=locale, COLUMNS="120")
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
     assert ("Commands" in done.stdout) == (locale == "en")
@@ -197,14 +202,7 @@ def test_every_figure_of_the_demo_has_words() -> None:
 @pytest.mark.parametrize("arguments", [("hazards", "list"), ("token", "--person", "people/operator")])
 def test_without_a_stack_the_verbs_say_that_nothing_runs(arguments: Sequence[str], tmp_path: Path) -> None:
     """Whoever has not started anything yet, or has stopped it, would be told about production tokens."""
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli.main", *arguments],
-        env={"PATH": os.environ["PATH"], "DUTYLOOP_LOCALE": "en", "DUTYLOOP_DATA_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_alone(*arguments, DUTYLOOP_LOCALE="en", DUTYLOOP_DATA_DIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (5, "")
     assert f"nothing is running in {tmp_path}" in done.stderr.replace("\n", "")
 
@@ -220,14 +218,7 @@ def test_services_that_do_not_answer_are_told_with_their_address(locale: str, ex
     key.write_bytes(Ed25519PrivateKey.generate().private_bytes(*pem))
     key.chmod(0o600)
     given = {"DUTYLOOP_API_ADDRESS": "127.0.0.1:1", "DUTYLOOP_ISSUER_KEY_FILE": str(key), "DUTYLOOP_LOCALE": locale}
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli.main", "tasks", "list"],
-        env={"PATH": os.environ["PATH"], "DUTYLOOP_DATA_DIR": str(tmp_path), **given},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_alone("tasks", "list", DUTYLOOP_DATA_DIR=str(tmp_path), **given)
     assert (done.returncode, done.stdout) == (5, "")
     assert expected in done.stderr
 
@@ -273,12 +264,7 @@ def test_what_is_no_verb_prints_json_too(command: Sequence[str]) -> None:
 
 def test_down_tells_in_json_that_nothing_ran(tmp_path: Path) -> None:
     """A script would find a sentence where it was promised JSON."""
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli.main", "down", "--json", "--data-dir", str(tmp_path)],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_alone("down", "--json", "--data-dir", str(tmp_path))
     assert (done.returncode, orjson.loads(done.stdout)) == (0, {"stopped": None})
 
 
@@ -292,14 +278,7 @@ def test_a_matter_that_is_an_action_is_worded(service: Service) -> None:
 @pytest.mark.parametrize("arguments", [("hazards", "list", "--as", "nobody"), ("token", "--person", "units/u1")])
 def test_who_is_no_person_is_told_at_once(arguments: Sequence[str], tmp_path: Path) -> None:
     """A token would be issued for nobody, and every call with it refused for want of a valid token."""
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli.main", *arguments],
-        env={"PATH": os.environ["PATH"], "DUTYLOOP_LOCALE": "en", "DUTYLOOP_DATA_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_alone(*arguments, DUTYLOOP_LOCALE="en", DUTYLOOP_DATA_DIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert "people/" in done.stderr
 
@@ -307,13 +286,7 @@ def test_who_is_no_person_is_told_at_once(arguments: Sequence[str], tmp_path: Pa
 def test_a_usage_error_leaves_with_its_own_code() -> None:
     """A script could not tell a typing error from a refusal."""
     for arguments in (["hazards", "list", "--nothing"], ["hazards", "nothing"], ["hazards"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "services.cli.main", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_alone(*arguments)
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
 
